@@ -1,0 +1,111 @@
+"""What can go wrong, whose fault it is, and what the client is told.
+
+    SwitchdError
+     +- ConfigurationError      the operator's: start-up ends, with every mistake listed
+     +- HandoverError           the caller's: this transport cannot be switched; nothing has been changed
+     +- PluginError             the plugin's: 500, logged
+     |   +- BadAnswer           it answered with something that may not go on the wire
+     +- RequestError            the client's: the status it carries, then the connection is closed
+     +- NotSwitched             the other server's, where we are the client: it did not switch as it was asked to
+         +- Refused             it answered with a status of its own
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from switchd.interfaces import Header
+
+
+class SwitchdError(Exception):
+    """The root of every error that switchd raises."""
+
+
+@frozen
+class Mistake:
+    """One mistake in a configuration.
+
+    Attributes:
+        key: Where: the path of the key, tables counted from 0: `switch[2].origins`. Empty for the whole file.
+        problem: What is wrong and what was expected, in words, with the unit.
+    """
+
+    key: str
+    problem: str
+
+
+class ConfigurationError(SwitchdError):
+    """A configuration that cannot be used.
+
+    Attributes:
+        file: The file, as the operator named it.
+        mistakes: All of them, in the order of the file.
+    """
+
+    def __init__(self, file: str, mistakes: tuple[Mistake, ...]) -> None:
+        super().__init__(file, mistakes)
+        self.file = file
+        self.mistakes = mistakes
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{self.file}: {mistake.key}: {mistake.problem}" if mistake.key else f"{self.file}: {mistake.problem}"
+            for mistake in self.mistakes
+        )
+
+
+class HandoverError(SwitchdError):
+    """A transport with no place for another protocol, or one that is closed. Nothing has been changed."""
+
+
+class PluginError(SwitchdError):
+    """A plugin broke its contract. The client gets 500."""
+
+
+class BadAnswer(PluginError):
+    """A plugin's answer holds a header, token or status that may not go on the wire."""
+
+
+class RequestError(SwitchdError):
+    """A request that breaks HTTP's rules or a limit. It is answered and the connection is closed.
+
+    Attributes:
+        status: The answer's status code.
+        why: One sentence for the client and the log; it quotes nothing that the client sent.
+    """
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(status, why)
+        self.status = status
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.why}"
+
+
+class NotSwitched(SwitchdError):
+    """A server that was asked to switch did not, or not as it was asked. The connection has been closed."""
+
+
+class Refused(NotSwitched):
+    """A server that was asked to switch answered with a final status instead.
+
+    Attributes:
+        status: The answer's status code.
+        reason: The answer's reason phrase, in ASCII; the server's words, not to be relied on.
+        headers: The answer's header fields, names in lower case.
+        body: The answer's content: what came of it, and no more than `client.BODY_BYTES`.
+    """
+
+    def __init__(self, status: int, reason: str, headers: tuple[Header, ...], body: bytes) -> None:
+        super().__init__(status, reason, headers, body)
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.body = body
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.reason}".rstrip()

@@ -1,0 +1,132 @@
+"""One structured event for each thing that happens to a connection; logs, metrics and pages listen.
+
+An event is a value. `log` is the listener that writes it through `twisted.logger`, with the event's attributes as the log
+event's fields, so that an observer sees `log_event["event"]` and a person a line.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+from twisted.logger import Logger, LogLevel
+
+_log = Logger(namespace="switchd")
+
+
+@frozen
+class Listening:
+    """A listener is open.
+
+    Attributes:
+        address: Where, as in the configuration's endpoints: "tcp 127.0.0.1:8080".
+    """
+
+    address: str
+
+    level = LogLevel.info
+    text = "listening on {event.address}"
+
+
+@frozen
+class Switched:
+    """A connection has changed protocol.
+
+    Attributes:
+        id: The connection.
+        peer: The client's address.
+        path: The path that was asked for, escaped.
+        stack: The tokens that the connection has gone through, the newest last.
+        seconds: From the connection's first byte to the switch.
+    """
+
+    id: str
+    peer: str
+    path: str
+    stack: tuple[str, ...]
+    seconds: float
+
+    level = LogLevel.info
+    text = "{event.id} {event.peer} switched to {event.protocol} on {event.path} after {event.seconds:.3f} s"
+
+    @property
+    def protocol(self) -> str:
+        """The stack as people write it."""
+        return " > ".join(self.stack)
+
+
+@frozen
+class Ended:
+    """A switched connection is over.
+
+    Attributes:
+        id: The connection.
+        peer: The client's address.
+        path: The path of its last switch, escaped.
+        stack: The tokens that it went through.
+        seconds: From the last switch to the end.
+        by: Who ended it: "client", "server", or "network" where neither said so.
+        why: In a few words.
+    """
+
+    id: str
+    peer: str
+    path: str
+    stack: tuple[str, ...]
+    seconds: float
+    by: str
+    why: str
+
+    level = LogLevel.info
+    text = (
+        "{event.id} {event.peer} {event.protocol} on {event.path} ended by {event.by}"
+        " after {event.seconds:.3f} s: {event.why}"
+    )
+
+    @property
+    def protocol(self) -> str:
+        """The stack as people write it."""
+        return " > ".join(self.stack)
+
+
+@frozen
+class Rejected:
+    """A request broke HTTP's rules or a limit.
+
+    Attributes:
+        id: The connection.
+        peer: The client's address.
+        status: What it was answered.
+        why: What the client was told.
+    """
+
+    id: str
+    peer: str
+    status: int
+    why: str
+
+    level = LogLevel.info
+    text = "{event.id} {event.peer} request rejected with {event.status}: {event.why}"
+
+
+Event = Listening | Switched | Ended | Rejected
+
+
+def log(event: Event) -> None:
+    """Write an event to the log."""
+    _log.emit(event.level, event.text, event=event)
+
+
+def escaped(data: bytes | str) -> str:
+    """What a client sent, fit for one line of a log or page: ASCII, with everything else as in a Python literal."""
+    text = data.decode("utf-8", "surrogateescape") if isinstance(data, bytes) else data
+    return ascii(text)[1:-1]
+
+
+def address(value: Any) -> str:
+    """An `IAddress` in a few words: "127.0.0.1:8080", "[::1]:8080", a path, or "unknown"."""
+    host = getattr(value, "host", None)
+    if host is not None:
+        return f"[{host}]:{value.port}" if ":" in host else f"{host}:{value.port}"
+    name = getattr(value, "name", None)
+    return escaped(name) if name else "unix" if hasattr(value, "name") else "unknown"

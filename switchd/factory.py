@@ -1,0 +1,239 @@
+"""Builds channels from configuration, plugins and routes; asks the plugins; knows every live connection."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any
+
+from attrs import define, frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+
+from switchd import config, events, http1, plugins, routes
+from switchd.errors import BadAnswer, ConfigurationError, Mistake, RequestError
+from switchd.handover import occupant, pass_half_close, when_lost
+from switchd.interfaces import Accept, Refuse
+from switchd.interfaces import Request as Asked
+from switchd.negotiation import Candidates
+
+
+@frozen
+class Assembly:
+    """A configuration with everything in it found, loaded and made.
+
+    Attributes:
+        config: The configuration.
+        routes: What is served where.
+        endpoints: Where to listen, in the order of `config.listen`.
+    """
+
+    config: config.Config
+    routes: routes.Routes
+    endpoints: tuple[IStreamServerEndpoint, ...]
+
+
+def assemble(configuration: config.Config, mistakes: Iterable[Mistake], reactor: Any) -> Assembly:
+    """Make what a configuration names.
+
+    Args:
+        configuration: As `config.load` returned it.
+        mistakes: Likewise.
+        reactor: What plugins and WSGI applications get.
+
+    Raises:
+        ConfigurationError: With all mistakes, those of `config.load` and those found here.
+    """
+    entries, in_switches = plugins.bind(configuration.switch, plugins.find(), reactor, configuration.folder)
+    made, in_resources = routes.resources(configuration.http, configuration.folder, reactor)
+    endpoints, in_listeners = _endpoints(configuration.listen, reactor)
+    everything = (*mistakes, *in_listeners, *in_resources, *in_switches)
+    if everything:
+        raise ConfigurationError(configuration.file, everything)
+    return Assembly(configuration, routes.Routes(entries, made), endpoints)
+
+
+def _endpoints(
+    listen: Iterable[config.Listen], reactor: Any
+) -> tuple[tuple[IStreamServerEndpoint, ...], tuple[Mistake, ...]]:
+    made: list[IStreamServerEndpoint] = []
+    mistakes: list[Mistake] = []
+    for table in listen:
+        try:
+            made.append(serverFromString(reactor, table.endpoint))
+        except Exception as error:  # each kind of endpoint has its own: no such plugin, bad port, missing certificate
+            problem = f'"{table.endpoint}" is no endpoint: {type(error).__name__}: {error}'
+            mistakes.append(Mistake(f"{table.key}.endpoint", problem))
+    return tuple(made), tuple(mistakes)
+
+
+@define(eq=False)
+class Connection:
+    """A live connection, as logs, events and shutdown see it.
+
+    Attributes:
+        id: Unique in this process.
+        transport: Its transport, until it is lost.
+        since: When it came, or when it last switched; in the reactor's seconds.
+        stack: The tokens that it has gone through; empty while it has only spoken HTTP.
+        path: The path of its last switch, escaped; empty before.
+        draining: Whether we have said goodbye.
+    """
+
+    id: str
+    transport: Any
+    since: float
+    stack: tuple[str, ...] = ()
+    path: str = ""
+    draining: bool = False
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return events.address(self.transport.getPeer())
+
+    @property
+    def protocol(self) -> Any:
+        """The protocol that it speaks now."""
+        return occupant(self.transport)
+
+
+class SwitchFactory(Site):
+    """What every listener has: HTTP/1.1 that can switch.
+
+    Args:
+        assembly: What is served.
+        reactor: The reactor.
+        publish: Called with each event.
+    """
+
+    noisy = False
+
+    def __init__(
+        self, assembly: Assembly, reactor: Any, publish: Callable[[events.Event], object] = events.log
+    ) -> None:
+        settings = assembly.config.server
+        super().__init__(routes.Root(assembly.routes), requestFactory=http1.Request, timeout=None, reactor=reactor)
+        self.limits = assembly.config.limits
+        self.prefer = settings.prefer
+        self.advertise = settings.advertise
+        self.header = settings.header.encode("latin-1")
+        self.connections: set[Connection] = set()
+        self.switches = assembly.routes.switches
+        self._publish = publish
+        self._ids = count(1)
+        self._requests = count(1)
+        self._waiting: list[Deferred[None]] = []
+        if settings.access_log not in ("", "-"):
+            self.logPath = str(assembly.config.folder / settings.access_log)
+        self._logs_access = settings.access_log != ""
+
+    def buildProtocol(self, addr: IAddress | None) -> http1.Channel:
+        """The protocol that gets a connection's first byte. What looks at that byte before HTTP/1.1 does belongs here."""
+        return self._channel()
+
+    def _channel(self) -> http1.Channel:
+        channel = http1.Channel()
+        channel.factory = channel.site = channel.server = self
+        channel.requestFactory = self.requestFactory
+        channel.callLater = self.reactor.callLater
+        channel.timeOut = None
+        return channel
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """For ALPN: what we speak, whatever twisted.web could."""
+        return [b"http/1.1"]
+
+    def getResourceFor(self, request: Any) -> IResource:
+        """See `Site`; the head's fields are ours from here on, before the resource can see or change them."""
+        request.channel.default_headers(request)
+        resource: IResource = super().getResourceFor(request)
+        return resource
+
+    def log(self, request: Any) -> None:
+        """See `Site`."""
+        if self._logs_access:
+            super().log(request)
+
+    def when_empty(self) -> Deferred[None]:
+        """Fires when there is no connection: at once, or when the last one is lost."""
+        if not self.connections:
+            return succeed(None)
+        empty: Deferred[None] = Deferred()
+        self._waiting.append(empty)
+        return empty
+
+    # http1.Server
+
+    def ask(self, asked: Asked, found: Candidates) -> Deferred[http1.Verdict | None]:
+        """Ask the candidates in turn, until one does not say None."""
+        return Deferred.fromCoroutine(self._ask(asked, found))
+
+    async def _ask(self, asked: Asked, found: Candidates) -> http1.Verdict | None:
+        for candidate in found.found:
+            answer: Any = candidate.entry.switch.offer(asked, candidate.offer)
+            if inspect.isawaitable(answer):
+                answer = await answer
+            if isinstance(answer, Accept | Refuse):
+                return http1.Verdict(candidate, answer)
+            if answer is not None:
+                raise BadAnswer(f"{candidate.entry.name}: offer() answered {answer!r}")
+        return None
+
+    def opened(self, transport: Any) -> Connection:
+        connection = Connection(f"{next(self._ids):x}", transport, self.reactor.seconds())
+        self.connections.add(connection)
+        when_lost(transport, lambda reason: self._lost(connection, reason))
+        return connection
+
+    def request_id(self, connection: Connection) -> str:
+        return f"{connection.id}.{next(self._requests):x}"
+
+    def switched(self, connection: Connection, asked: Asked, verdict: http1.Verdict) -> None:
+        now = self.reactor.seconds()
+        connection.stack += (verdict.candidate.upgrade.decode("ascii"),)
+        connection.path = events.escaped(asked.path)
+        seconds, connection.since = now - connection.since, now
+        self._publish(events.Switched(connection.id, connection.peer, connection.path, connection.stack, seconds))
+
+    def rejected(self, connection: Connection, error: RequestError) -> None:
+        self._publish(events.Rejected(connection.id, connection.peer, error.status, error.why))
+
+    def resume(self, connection: Connection, asked: Asked) -> http1.Channel:
+        channel = self._channel()
+        channel.connection = connection
+        channel.replay = asked
+        return channel
+
+    def _lost(self, connection: Connection, reason: Failure) -> None:
+        self.connections.discard(connection)
+        if not self.connections:
+            waiting, self._waiting = self._waiting, []
+            for empty in waiting:
+                empty.callback(None)
+        if connection.stack:
+            by, why = _cause(connection, reason)
+            seconds = self.reactor.seconds() - connection.since
+            self._publish(
+                events.Ended(connection.id, connection.peer, connection.path, connection.stack, seconds, by, why)
+            )
+
+
+def _cause(connection: Connection, reason: Failure) -> tuple[str, str]:
+    """Who ended a connection, and why."""
+    transport = connection.transport
+    if reason.check(ConnectionAborted):
+        return "server", "aborted"
+    if reason.check(ConnectionLost):
+        return "network", "connection lost"
+    if not reason.check(ConnectionDone):
+        return "server", f"error: {events.escaped(reason.getErrorMessage())} ({reason.type.__name__})"
+    if pass_half_close(transport) or not getattr(transport, "disconnecting", False):
+        return "client", "closed"
+    return "server", "shutdown" if connection.draining else "closed"

@@ -1,0 +1,330 @@
+"""The switch itself: another protocol on a live transport. The only code of switchd that swaps one for another.
+
+It stands alone: any Twisted program may use it, inside `dataReceived` of the old protocol or at any later time.
+
+    early = self.clearLineBuffer()               # what was read but belongs to the new protocol
+    self.setTimeout(None)                        # the old protocol takes its own timers and producers off
+    handover(self.transport, NewProtocol(), early)
+
+It works on TCP and UNIX connections, in TLS sessions (from `ssl:` endpoints, from `startTLS`, or made by hand), behind
+protocol wrappers (`twisted.protocols.policies`, `haproxy:` endpoints), and on anything else that keeps its protocol in
+an attribute `protocol`. What the new protocol sees is what it would have seen had it been there from the start:
+
+- `makeConnection` with the same transport, which is reading;
+- the early bytes, in one `dataReceived`; held while the protocol has paused its transport, dropped if it closed it;
+- the end of input, if that had been read already;
+- `connectionLost`, once. If connecting it or giving it the early bytes raised, then that is the reason.
+
+Two smaller things live here because they, too, know how transports are built: `when_lost` and `pass_half_close`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableDescriptor, IHalfCloseableProtocol, IProtocol
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from switchd.errors import HandoverError
+
+CLOSE_SECONDS = 5.0
+"""How long a connection whose new protocol failed may take to send what was written before; then it is aborted."""
+
+_log = Logger()
+
+
+def handover(transport: Any, protocol: IProtocol, early: bytes = b"", *, eof: bool = False) -> None:
+    """Give `transport` to `protocol`.
+
+    The caller has taken its own timers and its own producer off the transport, and does not use it afterwards.
+    An exception of `protocol` does not come back: it is logged, closes the connection, and is the reason that
+    `protocol.connectionLost` gets.
+
+    Args:
+        transport: The old protocol's transport; reading may be paused, and is resumed.
+        protocol: The new protocol, not yet connected.
+        early: Bytes that were read but not used by the old protocol.
+        eof: Whether the peer has half-closed already. The new protocol is told after the early bytes: by
+            `readConnectionLost` if it is an `IHalfCloseableProtocol`, otherwise by closing once what it wrote is sent.
+
+    Raises:
+        HandoverError: The transport has no place for a protocol, or it is closed. Nothing has been changed.
+    """
+    slot = _slot(transport)
+    eof = pass_half_close(transport) or eof
+    gate = _Gate(transport, protocol, [early] if early else [], eof)
+    if isinstance(slot.protocol, _Gate):
+        slot.protocol.retire_for(gate)
+    if not eof:
+        # Twisted would read the end of input once more and report it again.
+        transport.resumeProducing()
+    slot.protocol = gate
+    gate.connect()
+
+
+def occupant(transport: Any) -> IProtocol | None:
+    """The protocol that `transport` serves now, below which nothing is but wrappers; None once it is closed."""
+    try:
+        protocol = _slot(transport).protocol
+    except HandoverError:
+        return None
+    while isinstance(protocol, ProtocolWrapper):
+        protocol = protocol.wrappedProtocol
+    return protocol.protocol if isinstance(protocol, _Gate) else protocol
+
+
+def when_lost(transport: Any, callback: Callable[[Failure], object]) -> None:
+    """Have `callback` called once with the reason when the connection is lost, after the protocol was told.
+
+    It belongs to the transport, not to a protocol: it survives any number of handovers and costs nothing until then.
+    """
+    original = transport.connectionLost
+
+    def lost(reason: Failure) -> None:
+        # Gone before it is used, so that transport and hook are no cycle and a second call finds the transport's own.
+        del transport.connectionLost
+        gate = _slot(transport).protocol
+        failure = gate.failure if isinstance(gate, _Gate) else None
+        try:
+            original(reason)
+        finally:
+            callback(failure or reason)
+
+    transport.connectionLost = lost
+
+
+def pass_half_close(transport: Any) -> bool:
+    """Let a client that half-closes be answered, whatever the protocol and the wrappers around it know of that.
+
+    An `IHalfCloseableProtocol` is told, also behind wrappers, which Twisted's do not pass on. For any other protocol the
+    connection is closed when what it has written is sent; Twisted by itself would drop that, since it reads the end
+    of input before it writes. In TLS, where the end of the TCP stream is no half-close, it is always the latter.
+
+    Calling it again changes nothing. `handover` calls it.
+
+    Returns:
+        Whether the client has half-closed already, as far as has been seen since the first call.
+    """
+    bottom = transport
+    while isinstance(bottom, ProtocolWrapper):
+        bottom = bottom.transport
+    if not IHalfCloseableDescriptor.providedBy(bottom):
+        return False
+    hook = vars(bottom).get("readConnectionLost")
+    if not isinstance(hook, _HalfClose):
+        hook = bottom.readConnectionLost = _HalfClose(bottom)
+    return hook.seen
+
+
+class _HalfClose:
+    """Takes the place of a transport's `readConnectionLost`."""
+
+    def __init__(self, bottom: Any) -> None:
+        self._bottom = bottom
+        self.seen = False
+
+    def __call__(self, reason: Failure) -> None:
+        if self.seen:
+            # Whoever resumes reading after a half-close reads the end of input again.
+            return
+        self.seen = True
+        layers = [self._bottom, *_wrappers(self._bottom.protocol)]
+        try:
+            if any(isinstance(layer, TLSMemoryBIOProtocol) for layer in layers):
+                for layer in reversed(layers):
+                    layer.loseConnection()
+            else:
+                _end_input(layers[-1], _slot(layers[-1]).protocol)
+        except Exception:
+            failure = Failure()
+            _log.failure("A protocol failed at the end of its input", failure=failure)
+            self._bottom.connectionLost(failure)
+
+
+def _end_input(transport: Any, protocol: Any) -> None:
+    receiver = IHalfCloseableProtocol(protocol, None)
+    if receiver is None:
+        transport.loseConnection()
+    else:
+        receiver.readConnectionLost()
+
+
+def _wrappers(protocol: Any) -> Iterator[Any]:
+    while isinstance(protocol, ProtocolWrapper):
+        yield protocol
+        protocol = protocol.wrappedProtocol
+
+
+class _Slot:
+    """The attribute of some object that holds a transport's protocol."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self._owner = owner
+        self._name = name
+
+    @property
+    def protocol(self) -> Any:
+        return getattr(self._owner, self._name, None)
+
+    @protocol.setter
+    def protocol(self, protocol: Any) -> None:
+        setattr(self._owner, self._name, protocol)
+
+
+def _slot(transport: Any) -> _Slot:
+    """Where the protocol of `transport` is. Raises HandoverError if it is nowhere."""
+    if isinstance(transport, ProtocolWrapper):
+        slot = _Slot(transport, "wrappedProtocol")
+    elif getattr(transport, "TLS", False):
+        # After startTLS the connection's own slot holds the TLS layer; writing there would cut it out.
+        slot = _Slot(transport.protocol, "wrappedProtocol")
+    else:
+        slot = _Slot(transport, "protocol")
+    if slot.protocol is None:
+        raise HandoverError(f"{transport!r} has no protocol to take the place of: it keeps none, or it is closed")
+    return slot
+
+
+# What a protocol does to its transport that decides whether it can be given its early bytes.
+_WATCHED = ("pauseProducing", "resumeProducing", "loseConnection", "abortConnection")
+
+
+@implementer(IHalfCloseableProtocol)
+class _Gate:
+    """Stands in the slot until the new protocol has had its early bytes, or until the connection is lost if it failed.
+
+    Meanwhile, and no longer, the transport's methods that pause, resume and close are watched: there is no public way
+    to ask a transport whether it is paused.
+    """
+
+    def __init__(self, transport: Any, protocol: IProtocol, held: list[bytes], eof: bool) -> None:
+        self.transport = transport
+        self.protocol = protocol
+        self.failure: Failure | None = None
+        self._held = held
+        self._eof = eof
+        self._paused = False
+        self._closed = False
+        self._busy = False
+        self._watching = False
+        self._abort: IDelayedCall | None = None
+
+    def connect(self) -> None:
+        self._watch()
+        self._busy = True
+        self._guard(self.protocol.makeConnection, self.transport)
+        self._busy = False
+        self._deliver()
+
+    def retire_for(self, successor: _Gate) -> None:
+        """The protocol has handed the transport on, while it was being connected: so do we, with what came after."""
+        self._unwatch()
+        self._closed = True
+        successor._held += self._held
+        successor._eof |= self._eof
+        self._held = []
+
+    def dataReceived(self, data: bytes) -> None:
+        # A TLS session hands out what it had read already although its transport is paused.
+        if not self._closed:
+            self._held.append(data)
+            self._deliver()
+
+    def readConnectionLost(self) -> None:
+        self._eof = True
+        self._deliver()
+
+    def writeConnectionLost(self) -> None:
+        receiver = IHalfCloseableProtocol(self.protocol, None)
+        if receiver is not None:
+            receiver.writeConnectionLost()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._closed = True
+        self._unwatch()
+        if self._abort is not None and self._abort.active():
+            self._abort.cancel()
+        self.protocol.connectionLost(self.failure or reason)
+
+    def _deliver(self) -> None:
+        """Give what is held, and step aside when nothing is left."""
+        if self._busy:
+            return
+        self._busy = True
+        while self._held and not (self._paused or self._closed):
+            data, self._held = b"".join(self._held), []
+            self._guard(self.protocol.dataReceived, data)
+        self._busy = False
+        if not (self._paused or self.failure):
+            self._step_aside()
+
+    def _step_aside(self) -> None:
+        self._unwatch()
+        # Looked up again: startTLS may have wrapped us, or the protocol may have handed the transport on already.
+        slot = _slot(self.transport)
+        if slot.protocol is not self:
+            return
+        slot.protocol = self.protocol
+        if self._eof and not self._closed:
+            self._guard(_end_input, self.transport, self.protocol)
+
+    def _guard(self, function: Callable[..., object], *arguments: object) -> None:
+        try:
+            function(*arguments)
+        except Exception:
+            self._fail(Failure())
+
+    def _fail(self, failure: Failure) -> None:
+        _log.failure("{protocol!r} failed as it took its connection", failure=failure, protocol=self.protocol)
+        self.failure = failure
+        self._closed = True
+        self._held = []
+        self._unwatch()
+        _slot(self.transport).protocol = self
+        if getattr(self.transport, "producer", None) is not None:
+            # Left registered, it would keep the connection open.
+            self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        self._abort = _call_later(self.transport, CLOSE_SECONDS, self.transport.abortConnection)
+
+    def _watch(self) -> None:
+        self._watching = True
+        for name in _WATCHED:
+            setattr(self.transport, name, self._watched(name, getattr(self.transport, name)))
+
+    def _unwatch(self) -> None:
+        if self._watching:
+            self._watching = False
+            for name in _WATCHED:
+                delattr(self.transport, name)
+
+    def _watched(self, name: str, original: Callable[[], object]) -> Callable[[], object]:
+        def call() -> None:
+            original()
+            if name == "pauseProducing":
+                self._paused = True
+            elif name == "resumeProducing":
+                self._resumed()
+            else:
+                self._closed = True
+
+        return call
+
+    def _resumed(self) -> None:
+        if self._paused:
+            self._paused = False
+            # In a turn of its own, as bytes from the network would come: never inside the protocol's resumeProducing.
+            _call_later(self.transport, 0, self._deliver)
+
+
+def _call_later(transport: Any, seconds: float, function: Callable[[], object]) -> IDelayedCall:
+    reactor = getattr(transport, "reactor", None)
+    if reactor is None:
+        from twisted.internet import reactor  # a transport that does not say whose it is: the installed one's
+    call: IDelayedCall = reactor.callLater(seconds, function)
+    return call

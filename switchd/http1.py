@@ -1,0 +1,688 @@
+"""HTTP/1.1 that can switch: twisted.web's channel and request, subclassed.
+
+What twisted.web does well stays its own: parsing, pipelining, back-pressure, resources. Here is what it leaves to us: the
+switch, deadlines and bounds for everything that a client may send, an answer for a client that half-closes, and
+the answers that RFC 9110 and 9112 ask for where it closes or accepts silently. This is the only module that knows
+twisted.web's inside; `tests/test_http1_internals.py` fails when that changes.
+
+A connection is in one of these phases, each with one deadline (`Channel._wait`):
+
+    idle ──first byte──► head ──► body ──► busy ──answer written──► idle
+     │ keepalive_seconds   │ head_seconds │ body_seconds │
+     ▼ close               ▼ 408          ▼ 408          ├─ decision pending: switch_seconds ──► 503
+                                                         ├─ client half-closed: half_closed_seconds ──► close
+                                                         ├─ switched: this object is garbage
+                                                         └─ last answer, or an error ──► lingering: linger_seconds ──► close
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Literal, Protocol
+from urllib.parse import unquote_to_bytes
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IProtocol,
+    ISSLTransport,
+)
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from twisted.web import server
+from twisted.web.http import (
+    NO_BODY_CODES,
+    HTTPChannel,
+    _ChunkedTransferDecoder,
+    datetimeToString,
+)
+from zope.interface import implementer
+
+from switchd import negotiation
+from switchd.config import Limits
+from switchd.errors import BadAnswer, RequestError
+from switchd.handover import handover, pass_half_close
+from switchd.interfaces import Accept, Early, Header, ISession, Refuse
+from switchd.interfaces import Request as Asked
+
+LINGER_BYTES = 64 * 1024 * 1024
+"""How much of what a client goes on sending is read and dropped after an error answer: enough that a client which sends
+a whole upload before it reads finds the answer, and not for ever."""
+
+_LONGEST_LENGTH = 18
+"""Digits of a Content-Length that are looked at; a longer one is over any limit, and int() has one of its own."""
+
+_FIRST_OF_A_HEAD = frozenset(b"!#$%&'*+-.^_`|~\r\n0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_IS_HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*").fullmatch
+_ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]+)([^#]*)", re.IGNORECASE).fullmatch
+
+# What a request that is answered after the switch no longer says: it was said to the hop that is over.
+_SPENT = frozenset((b"connection", b"upgrade", b"http2-settings", b"expect", b"transfer-encoding", b"content-length"))
+
+_log = Logger()
+
+
+@frozen
+class Verdict:
+    """A candidate that did not say None, and what it said."""
+
+    candidate: negotiation.Candidate
+    answer: Accept | Refuse
+
+
+class Server(Protocol):
+    """What a channel needs of whoever made it (`factory.SwitchFactory`)."""
+
+    limits: Limits
+    prefer: str
+    advertise: bool
+    header: bytes
+
+    def switches(self, path: bytes) -> tuple[negotiation.Entry, ...]:
+        """The `[[switch]]` entries that match a raw path, in the order of asking."""
+
+    def ask(self, asked: Asked, found: negotiation.Candidates) -> Deferred[Verdict | None]:
+        """Ask the candidates in turn."""
+
+    def opened(self, transport: Any) -> Any:
+        """A connection has come; returns what stands for it."""
+
+    def request_id(self, connection: Any) -> str:
+        """A name for the next request on it."""
+
+    def switched(self, connection: Any, asked: Asked, verdict: Verdict) -> None:
+        """It is about to change protocol."""
+
+    def rejected(self, connection: Any, error: RequestError) -> None:
+        """A request on it broke the rules."""
+
+    def resume(self, connection: Any, asked: Asked) -> Channel:
+        """A channel that answers `asked` first."""
+
+
+class _BoundedChunks(_ChunkedTransferDecoder):
+    """A chunked body that may be so long and no longer."""
+
+    def __init__(self, limits: Limits, chunk: Callable[[bytes], object], finish: Callable[[bytes], object]) -> None:
+        super().__init__(self._count, finish)
+        self._chunk = chunk
+        self._left = limits.body_bytes
+        self._maxTrailerHeadersSize = limits.head_bytes
+
+    def _dataReceived_CHUNK_LENGTH(self) -> bool:
+        more: bool = super()._dataReceived_CHUNK_LENGTH()
+        if more and self.length >= 1 << 63:
+            # No recipient can count that far: an attack on one that tries (RFC 9112 section 7.1).
+            raise RequestError(400, "a chunk size is too large to be meant")
+        if more and self.length > self._left:
+            raise _too_long()
+        return more
+
+    def _count(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            raise _too_long()
+        self._chunk(data)
+
+
+def _too_long() -> RequestError:
+    return RequestError(413, "the body of the request is longer than this server takes")
+
+
+class Request(server.Request):
+    """A request that may turn out to be a switch.
+
+    Attributes:
+        target: The request target as sent.
+        lines: The header field lines as sent, for those who need their order.
+    """
+
+    channel: Channel
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.target = b""
+        self.lines: list[bytes] = []
+
+    def process(self) -> None:
+        """Called when the request is complete: let the switches have it, or else render it."""
+        entries = self.channel.server.switches(self.path)
+        if not entries:
+            self.render_ordinary()
+            return
+        asked = self.asked("upgrade")
+        server = self.channel.server
+        found = negotiation.candidates(asked, self.clientproto, entries, server.prefer)
+        if found.found:
+            self.channel.decide(self, asked, found)
+        else:
+            self.unclaimed(found)
+
+    def asked(self, how: Literal["upgrade", "connect"]) -> Asked:
+        """This request as a value, for plugins."""
+        channel = self.channel
+        body = self.content.read()
+        self.content.seek(0)
+        split = (line.split(b":", 1) for line in self.lines)
+        return Asked(
+            method=self.method,
+            target=self.target,
+            path=unquote_to_bytes(self.path),
+            headers=tuple((name.lower(), value.strip(b" \t")) for name, value in split),
+            body=body,
+            how=how,
+            peer=channel.getPeer(),
+            host=channel.getHost(),
+            secure=channel.isSecure(),
+            id=channel.server.request_id(channel.connection),
+        )
+
+    def unclaimed(self, found: negotiation.Candidates) -> None:
+        """No switch takes it."""
+        entries = self.channel.server.switches(self.path)
+        fate = negotiation.unclaimed(entries, found.offers)
+        if fate is negotiation.Unclaimed.CLOSED:
+            self.channel.drop()
+        elif fate is negotiation.Unclaimed.REQUIRED:
+            required = negotiation.tokens(entry for entry in entries if entry.require)
+            self.answer(426, negotiation.advertisement(required), b"This path is served by another protocol only.\n")
+        else:
+            self.render_ordinary()
+
+    def render_ordinary(self) -> None:
+        """What a request is if it is no switch."""
+        if self.path != b"*":
+            super().process()
+        elif self.method == b"OPTIONS":
+            self.answer(200, ((b"Allow", b"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"),), b"")
+        else:
+            self.answer(400, (), b"The target * is for OPTIONS.\n", close=True)
+
+    def answer(self, status: int, headers: tuple[Header, ...], body: bytes, close: bool = False) -> None:
+        """An answer of our own, or of a switch that refuses."""
+        self.setResponseCode(status, _reason(status))
+        self.channel.default_headers(self)
+        names = {name.lower() for name, _ in headers}
+        for name, value in headers:
+            self.responseHeaders.addRawHeader(name, value)
+        if body and b"content-type" not in names:
+            self.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+        if status not in NO_BODY_CODES:
+            self.setHeader(b"Content-Length", b"%d" % len(body))
+        if close:
+            self.channel.persistent = False
+            self.responseHeaders.addRawHeader(b"Connection", b"close")
+        self.write(body)
+        self.finish()
+
+    def write(self, data: bytes) -> None:
+        """See `twisted.web.server.Request`; the head is complete now, so this is where to add to it."""
+        channel = getattr(self, "channel", None)
+        if not self.startedWriting and channel is not None and self.code != 101 and self.clientproto == b"HTTP/1.1":
+            channel.advertise(self)
+        super().write(data)
+
+    def retire(self) -> None:
+        """The connection has been switched: nothing more will be written, and nothing of this is kept."""
+        if self.content is not None:
+            self.content.close()
+        del self.channel
+
+
+@implementer(ISession)
+@frozen
+class Session:
+    """See `ISession`."""
+
+    request: Asked
+    channel_server: Server
+    connection: Any
+
+    def resume_http(self, alpn: bytes = b"http/1.1", h2_settings: bytes | None = None) -> IProtocol:
+        """See `ISession`."""
+        if alpn != b"http/1.1":
+            raise ValueError(f"{alpn!r} is not spoken by this server")
+        return self.channel_server.resume(self.connection, self.request)
+
+
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
+class Channel(HTTPChannel):
+    """One connection, as long as it speaks HTTP/1.1.
+
+    Attributes:
+        server: Who made it. Set, like `site` and `factory`, before it is connected.
+        connection: What stands for the connection in logs, events and at shutdown.
+        replay: A request to answer before any that the client sends; None for an ordinary connection.
+    """
+
+    server: Server
+    connection: Any = None
+    replay: Asked | None = None
+    # Counted by us, with an answer: so not by twisted.web, which has none.
+    maxHeaders = totalHeadersSize = 1 << 62
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._idle = True
+        self._eof = False
+        self._lingering = False
+        self._dropped = 0
+        self._deadline: IDelayedCall | None = None
+        self._question: _Question | None = None
+
+    # The connection
+
+    def connectionMade(self) -> None:
+        limits = self.server.limits
+        self.MAX_LENGTH = limits.head_bytes
+        self._optimisticEagerReadSize = limits.early_bytes
+        super().connectionMade()
+        pass_half_close(self.transport)
+        if self.connection is None:
+            self.connection = self.server.opened(self.transport)
+        self._wait(limits.head_seconds, self.drop)
+        if self.replay is not None and not isinstance(self.transport, TLSMemoryBIOProtocol):
+            self._answer_replay()
+
+    def handshakeCompleted(self) -> None:
+        """See `IHandshakeListener`: only now may a TLS session be written to."""
+        if self.replay is not None:
+            self._answer_replay()
+
+    def _answer_replay(self) -> None:
+        replay, self.replay = self.replay, None
+        assert replay is not None
+        self.dataReceived(_serialised(replay))
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._lingering:
+            self._drop(data)
+            return
+        try:
+            if self._idle:
+                self._begin_head(data)
+            super().dataReceived(data)
+        except RequestError as error:
+            self.reject(error)
+
+    def readConnectionLost(self) -> None:
+        """The client has half-closed: what it has asked so far is answered, then the connection is closed."""
+        self._eof = True
+        if self._lingering or not self._handlingRequest:
+            self._close()
+        elif self._question is None:
+            self._wait(self.server.limits.half_closed_seconds, self.drop)
+
+    def writeConnectionLost(self) -> None:
+        """We have half-closed, lingering; nothing to do."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._wait(None)
+        if self._question is not None:
+            self._question.withdraw()
+        super().connectionLost(reason)
+
+    def loseConnection(self) -> None:
+        """Close after the last answer, without losing it.
+
+        A connection that is closed while the client still sends is reset, and a reset may overtake the answer. So we say
+        that we are done, and read and drop what comes until the client is done too (RFC 9112 section 9.6).
+        """
+        if self._lingering or self.transport is None:
+            return
+        self._lingering = True
+        self.clearLineBuffer()
+        self._dataBuffer = []
+        self._networkProducer.unregisterProducer()
+        if self._eof or self.isSecure():
+            # TLS reads on by itself until the client has taken leave.
+            self._close()
+        else:
+            self._networkProducer.resumeProducing()
+            self.transport.loseWriteConnection()
+            self._wait(self.server.limits.linger_seconds, self._close)
+
+    def drop(self) -> None:
+        """Close without an answer, as soon as what was written before is sent."""
+        self._lingering = True
+        self._networkProducer.unregisterProducer()
+        self._close()
+
+    def finish(self) -> None:
+        """Shutdown: close when idle, otherwise after the answer that is being made."""
+        self.persistent = False
+        if not self._handlingRequest:
+            self.drop()
+
+    def _drop(self, data: bytes) -> None:
+        self._dropped += len(data)
+        if self._dropped > LINGER_BYTES:
+            self._close()
+
+    def _close(self) -> None:
+        self.transport.loseConnection()
+        self._wait(self.server.limits.half_closed_seconds, self.transport.abortConnection)
+
+    def _wait(self, seconds: float | None, late: Callable[[], object] = lambda: None) -> None:
+        """Enter a phase: `late` is called if it is not left within `seconds` (None: it may last)."""
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None if seconds is None else self.callLater(seconds, late)
+
+    # A head
+
+    def _begin_head(self, data: bytes) -> None:
+        if data[0] not in _FIRST_OF_A_HEAD:
+            # A TLS ClientHello, say. It may have no line end in it for a long time.
+            raise RequestError(400, "this is not HTTP")
+        self._idle = False
+        self._wait(self.server.limits.head_seconds, partial(self._late, "the head of the request took too long"))
+
+    def _late(self, why: str) -> None:
+        self.reject(RequestError(408, why))
+
+    def lineReceived(self, line: bytes) -> None:
+        if self._idle:
+            self._begin_head(line + self.delimiter)
+        if self._receivedHeaderSize + len(line) > self.server.limits.head_bytes:
+            self.lineLengthExceeded(line)
+        super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        if hasattr(self, "_command"):
+            raise RequestError(431, "the header fields of the request are longer than this server takes")
+        raise RequestError(414, "the request line is longer than this server takes")
+
+    def headerReceived(self, line: bytes) -> bool:
+        if self._receivedHeaderCount >= self.server.limits.header_count:
+            raise RequestError(431, "the request has more header fields than this server takes")
+        self.requests[-1].lines.append(line)
+        valid: bool = super().headerReceived(line)
+        return valid
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        raise RequestError(400, "the request is not well-formed HTTP/1.1")
+
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        if header == b"Content-Length" and data.isdigit() and len(data.lstrip(b"0")) > _LONGEST_LENGTH:
+            raise _too_long()
+        if header == b"Transfer-Encoding" and self._version == b"HTTP/1.0":
+            raise RequestError(400, "an HTTP/1.0 request has no Transfer-Encoding")
+        if header == b"Transfer-Encoding" and data.lower() != b"chunked":
+            raise RequestError(501, "the only transfer coding that this server knows is chunked")
+        chosen: bool = super()._maybeChooseTransferDecoder(header, data)
+        if header == b"Transfer-Encoding":
+            chunk = self.requests[-1].handleContentChunk
+            self._transferDecoder = _BoundedChunks(self.server.limits, chunk, self._finishRequestBody)
+        return chosen
+
+    def allHeadersReceived(self) -> None:
+        request = self.requests[-1]
+        if self._command == b"CONNECT":
+            # Whatever follows was meant for somebody else: RFC 9931 has the connection closed.
+            raise RequestError(501, "this server is no proxy")
+        self._settle_target(request)
+        if self.length is not None and self.length > self.server.limits.body_bytes:
+            raise _too_long()
+        if self.length != 0:
+            self._wait(self.server.limits.body_seconds, partial(self._late, "the body of the request took too long"))
+        super().allHeadersReceived()
+
+    def _settle_target(self, request: Request) -> None:
+        """Check `Host` (RFC 9112 section 3.2) and bring an absolute-form target into origin form (section 3.2.2)."""
+        hosts = request.requestHeaders.getRawHeaders(b"Host", [])
+        if len(hosts) > 1 or (not hosts and self._version == b"HTTP/1.1"):
+            raise RequestError(400, "a request has exactly one Host field")
+        request.target = target = self._path
+        absolute = _ABSOLUTE_FORM(target)
+        if absolute is not None:
+            authority, rest = absolute.groups()
+            self._path = rest if rest.startswith(b"/") else b"/" + rest
+            if not rest and self._command == b"OPTIONS":
+                self._path = b"*"
+            hosts = [authority]
+            request.requestHeaders.setRawHeaders(b"Host", hosts)
+            request.lines = [line for line in request.lines if not line.lower().startswith(b"host:")]
+            request.lines.append(b"Host: " + authority)
+        elif not target.startswith(b"/") and target != b"*":
+            raise RequestError(400, "the request target is no path, no absolute http URL and not *")
+        if hosts and not _IS_HOST(hosts[0]):
+            raise RequestError(400, "the Host field is no host")
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """Whether the connection outlives this request: read as the list that Connection is."""
+        connection = request.requestHeaders.getRawHeaders(b"Connection", [])
+        if version == b"HTTP/1.1" and not negotiation.lists(connection, b"close"):
+            return True
+        request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        return False
+
+    def allContentReceived(self) -> None:
+        self._wait(None)
+        super().allContentReceived()
+
+    # An answer
+
+    def requestDone(self, request: Request) -> None:
+        self._idle = True
+        self._wait(self.server.limits.keepalive_seconds, self.drop)
+        super().requestDone(request)
+        if self._eof:
+            # In a turn of its own: there may be more requests in the line buffer, which are answered first.
+            self.callLater(0, self._close_if_done)
+
+    def _close_if_done(self) -> None:
+        if not (self._handlingRequest or self._lingering):
+            self.drop()
+
+    def reject(self, error: RequestError) -> None:
+        """Answer a request that broke the rules, as far as it came, and close."""
+        self.server.rejected(self.connection, error)
+        body = error.why.encode() + b"\n"
+        lines = [
+            b"HTTP/1.1 %d %s" % (error.status, _reason(error.status)),
+            *(b"%s: %s" % field for field in self._default_fields()),
+            b"Content-Type: text/plain; charset=utf-8",
+            b"Content-Length: %d" % len(body),
+            b"Connection: close",
+            b"",
+            body,
+        ]
+        self.transport.write(b"\r\n".join(lines))
+        self.loseConnection()
+
+    def default_headers(self, request: Request) -> None:
+        """Set what every response has."""
+        request.responseHeaders.removeHeader(b"Server")
+        for name, value in self._default_fields():
+            request.setHeader(name, value)
+
+    def _default_fields(self) -> tuple[Header, ...]:
+        date = (b"Date", datetimeToString(self.server.reactor.seconds()))
+        return (date, (b"Server", self.server.header)) if self.server.header else (date,)
+
+    def advertise(self, request: Request) -> None:
+        """Say which protocols the path has, if we are configured to (RFC 9110 section 7.8)."""
+        if self.server.advertise and not request.responseHeaders.hasHeader(b"Upgrade"):
+            served = negotiation.tokens(self.server.switches(request.path))
+            for name, value in negotiation.advertisement(served) if served else ():
+                request.responseHeaders.addRawHeader(name, value)
+
+    # A switch
+
+    def decide(self, request: Request, asked: Asked, found: negotiation.Candidates) -> None:
+        """Ask the candidates; meanwhile bytes are kept, bounded by `early_bytes`."""
+        self._question = question = _Question(self, request, asked, found)
+        question.ask()
+        if self._question is question:
+            self._wait(self.server.limits.switch_seconds, question.too_late)
+
+    def decided(self, question: _Question, verdict: Verdict | None) -> None:
+        """The answer has come, in time."""
+        self._question = None
+        self._wait(None)
+        request = question.request
+        if verdict is None:
+            if self._eof:
+                self._wait(self.server.limits.half_closed_seconds, self.drop)
+            request.unclaimed(question.found)
+        elif isinstance(verdict.answer, Refuse):
+            self._refuse(request, verdict.candidate, verdict.answer)
+        else:
+            self._accept(question, verdict, verdict.answer)
+
+    def _refuse(self, request: Request, candidate: negotiation.Candidate, refuse: Refuse) -> None:
+        served = negotiation.tokens(self.server.switches(request.path))
+        try:
+            headers = negotiation.refusal(candidate, refuse, served)
+        except BadAnswer:
+            _log.failure("A plugin's answer cannot be sent")
+            self.fail(request)
+        else:
+            request.answer(refuse.status, headers, refuse.body, refuse.close)
+
+    def _accept(self, question: _Question, verdict: Verdict, accept: Accept) -> None:
+        early = self._take_early()
+        if early and accept.early is Early.REFUSE:
+            abandon(accept)
+            self.reject(RequestError(400, "there may be no bytes behind this request before its answer"))
+            return
+        try:
+            head = negotiation.switching_head(verdict.candidate, accept)
+        except BadAnswer:
+            _log.failure("A plugin's answer cannot be sent")
+            abandon(accept)
+            self.fail(question.request)
+            return
+        session = Session(question.asked, self.server, self.connection)
+        try:
+            protocol = IProtocol(accept.build(session))
+        except Exception:
+            _log.failure("{plugin} could not build its protocol", plugin=verdict.candidate.entry.name)
+            self.fail(question.request)
+            return
+        self.server.switched(self.connection, question.asked, verdict)
+        transport = self._detach()
+        transport.write(head)
+        handover(transport, protocol, early, eof=self._eof)
+
+    def fail(self, request: Request, status: int = 500) -> None:
+        """A plugin is at fault. What the client sends from now on may be meant for its protocol, so close."""
+        body = b"The server could not decide about the switch in time.\n" if status == 503 else b"The switch failed.\n"
+        request.answer(status, (), body, close=True)
+
+    def _take_early(self) -> bytes:
+        early = b"".join(self._dataBuffer) + self.clearLineBuffer()
+        self._dataBuffer = []
+        return early
+
+    def _detach(self) -> Any:
+        """Take everything of HTTP off the transport. This object is garbage afterwards."""
+        self._wait(None)
+        self._networkProducer.unregisterProducer()
+        for request in self.requests:
+            request.retire()
+        self.requests = []
+        transport, self.transport = self.transport, None
+        self._networkProducer = None
+        return transport
+
+    def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
+        """twisted.web.websocket's own way out of HTTP, with the early frames that it would lose.
+
+        It writes its 101 after this, so the frames have to wait until the next turn: the protocol is connected paused.
+        """
+        connect = protocol.makeConnection
+
+        def connect_paused(transport: Any) -> None:
+            connect(transport)
+            transport.pauseProducing()
+            self.callLater(0, transport.resumeProducing)
+
+        vars(protocol)["makeConnection"] = connect_paused
+        early = self._take_early()
+        handover(self._detach(), protocol, early, eof=self._eof)
+        del vars(protocol)["makeConnection"]
+
+
+class _Question:
+    """A decision that is being waited for."""
+
+    def __init__(self, channel: Channel, request: Request, asked: Asked, found: negotiation.Candidates) -> None:
+        self.request = request
+        self.asked = asked
+        self.found = found
+        self._channel = channel
+        self._wanted = True
+        self._waiting: Deferred[Any] | None = None
+
+    def ask(self) -> None:
+        waiting = self._channel.server.ask(self.asked, self.found)
+        self._waiting = waiting
+        waiting.addCallbacks(self._answered, self._failed)
+        waiting.addErrback(self._broken)
+
+    def withdraw(self) -> None:
+        """The answer is not wanted any more; if it still comes, it is abandoned."""
+        self._wanted = False
+        self._channel._question = None
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def too_late(self) -> None:
+        channel = self._channel
+        self.withdraw()
+        channel.fail(self.request, 503)
+
+    def _answered(self, verdict: Verdict | None) -> None:
+        if self._wanted:
+            self._wanted = False
+            self._channel.decided(self, verdict)
+        elif verdict is not None and isinstance(verdict.answer, Accept):
+            abandon(verdict.answer)
+
+    def _failed(self, failure: Failure) -> None:
+        if not (self._wanted is False and failure.check(CancelledError)):
+            _log.failure("A plugin failed to decide about a switch", failure=failure)
+        if self._wanted:
+            self._wanted = False
+            self._channel._question = None
+            self._channel.fail(self.request)
+
+    def _broken(self, failure: Failure) -> None:
+        """A fault of ours: in a Deferred's callback it would be lost, and the connection would hang."""
+        _log.failure("A switch failed", failure=failure)
+        transport = self._channel.transport
+        if transport is not None:
+            transport.abortConnection()
+
+
+def abandon(accept: Accept) -> None:
+    """Call `abandon`, whatever it does."""
+    try:
+        accept.abandon()
+    except Exception:
+        _log.failure("A plugin failed to abandon a switch")
+
+
+def _reason(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b"Unknown"
+
+
+def _serialised(asked: Asked) -> bytes:
+    """A request as bytes again, without what was said to the hop that is over."""
+    lines = [b"%s %s HTTP/1.1" % (asked.method, asked.target)]
+    lines += [b"%s: %s" % field for field in asked.headers if field[0] not in _SPENT]
+    if asked.body:
+        lines.append(b"Content-Length: %d" % len(asked.body))
+    return b"\r\n".join([*lines, b"", asked.body])

@@ -1,0 +1,164 @@
+"""Which path serves which resource, and accepts which switch.
+
+A configured path is a prefix that ends where a segment ends: "/a" matches "/a" and "/a/b", not "/ab". Segments are
+compared after percent-decoding, each by itself, so that an encoded slash does not make two of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from twisted.web.resource import IResource, Resource, getChildForRequest
+from twisted.web.static import File
+from twisted.web.wsgi import WSGIResource
+
+from switchd import config
+from switchd.errors import Mistake
+from switchd.negotiation import Entry
+
+Segments = tuple[bytes, ...]
+
+
+def segments(path: bytes) -> Segments:
+    """The segments of a raw path, decoded; none for "/" and for "*"."""
+    return tuple(map(unquote_to_bytes, path.split(b"/")[1:])) if path not in (b"/", b"*") else ()
+
+
+def configured(path: str) -> Segments:
+    """The segments of a path in the configuration, which is text and not percent-encoded; a last slash is no segment."""
+    return tuple(path.encode().strip(b"/").split(b"/")) if path.strip("/") else ()
+
+
+class Routes:
+    """All routes of a server.
+
+    Args:
+        entries: The switches, in the order of the file.
+        resources: The resources, each with its path.
+    """
+
+    def __init__(self, entries: Iterable[Entry], resources: Iterable[tuple[str, IResource]]) -> None:
+        by_length = sorted(entries, key=lambda entry: len(configured(entry.path)), reverse=True)
+        self._entries = [(configured(entry.path), entry) for entry in by_length]
+        self._resources = {configured(path): resource for path, resource in resources}
+
+    def switches(self, path: bytes) -> tuple[Entry, ...]:
+        """The entries that match a raw path: the longest first, then in the order of the file."""
+        asked = segments(path)
+        return tuple(entry for prefix, entry in self._entries if asked[: len(prefix)] == prefix)
+
+    def resource(self, asked: Segments) -> tuple[int, IResource] | None:
+        """The resource with the longest path that matches, and how many segments that is; None if there is none."""
+        for length in range(len(asked), -1, -1):
+            resource = self._resources.get(asked[:length])
+            if resource is not None:
+                return length, resource
+        return None
+
+
+class Root(Resource):
+    """The resource tree's root: sends a request to the resource whose path matches best."""
+
+    def __init__(self, routes: Routes) -> None:
+        super().__init__()
+        self._routes = routes
+
+    def getChildWithDefault(self, path: bytes, request: Any) -> IResource:
+        """See `IResource`: moves to `prepath` what belongs to the mounted resource's path, and nothing more."""
+        asked = (*request.prepath, *request.postpath)
+        found = self._routes.resource(asked)
+        if found is None:
+            return super().getChildWithDefault(path, request)
+        length, resource = found
+        request.prepath, request.postpath = list(asked[:length]), list(asked[length:])
+        mounted: IResource = getChildForRequest(resource, request)
+        return mounted
+
+
+class StaticFiles(File):
+    """A folder's files; unlike `twisted.web.static.File` it does not list what is in it."""
+
+    def directoryListing(self) -> Any:
+        """A folder without an index is not found."""
+        return self.childNotFound
+
+
+def resources(
+    http: Iterable[config.Http], folder: Path, reactor: Any
+) -> tuple[tuple[tuple[str, IResource], ...], tuple[Mistake, ...]]:
+    """Make the resources of the `[[http]]` tables.
+
+    Args:
+        http: The tables.
+        folder: Where relative names start.
+        reactor: Runs WSGI applications in its thread pool.
+
+    Returns:
+        The resources with their paths, and the mistakes that are found in doing so.
+    """
+    made: list[tuple[str, IResource]] = []
+    mistakes: list[Mistake] = []
+    for table in http:
+        try:
+            made.append((table.path, _resource(table, folder, reactor)))
+        except _Unusable as unusable:
+            mistakes.append(Mistake(f"{table.key}.{unusable.key}", str(unusable)))
+    return tuple(made), tuple(mistakes)
+
+
+class _Unusable(Exception):
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(problem)
+        self.key = key
+
+
+def _resource(table: config.Http, folder: Path, reactor: Any) -> IResource:
+    if table.static is not None:
+        return _static(folder / table.static)
+    if table.wsgi is not None:
+        application = _named("wsgi", table.wsgi)
+        if not callable(application):
+            raise _Unusable("wsgi", f"{table.wsgi} is no WSGI application: it cannot be called")
+        return WSGIResource(reactor, reactor.getThreadPool(), application)
+    assert table.resource is not None  # config sees to it that there is exactly one
+    found = _named("resource", table.resource)
+    return _as_resource(found, table.resource)
+
+
+def _static(path: Path) -> IResource:
+    if not path.exists():
+        raise _Unusable("static", f"there is no {path}")
+    return StaticFiles(str(path))
+
+
+def _as_resource(found: Any, name: str) -> IResource:
+    if not IResource.providedBy(found) and callable(found):
+        try:
+            found = found()
+        except Exception as error:
+            raise _Unusable("resource", f"{name}() raised {_sentence(error)}") from error
+    if not IResource.providedBy(found):
+        raise _Unusable("resource", f"{name} is no IResource, and no callable that returns one")
+    return IResource(found)
+
+
+def _named(key: str, name: str) -> Any:
+    """What "package.module:name" names."""
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise _Unusable(key, f'expected "package.module:name", got "{name}"')
+    try:
+        found: Any = import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:
+        raise _Unusable(key, f"{name} cannot be imported: {_sentence(error)}") from error
+    return found
+
+
+def _sentence(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

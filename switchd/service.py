@@ -1,0 +1,134 @@
+"""Endpoints, start and drain, as a Twisted service."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from switchd import events
+from switchd.factory import Assembly, Connection, SwitchFactory
+from switchd.http1 import Channel
+from switchd.interfaces import IDrain
+
+_log = Logger()
+
+
+class StartUpError(SystemExit, Exception):
+    """Start-up has failed, and the sentence that says why has been written.
+
+    Being an Exception, it makes twistd remove its pidfile and tell the process that waits for a daemon; being a SystemExit,
+    it ends the process with status 1 and without a traceback.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = 1
+
+
+class SwitchService(Service):
+    """Listens while it runs; at the end lets every connection finish, within `shutdown_seconds`.
+
+    Args:
+        assembly: What is served, and where.
+        reactor: The reactor.
+    """
+
+    def __init__(self, assembly: Assembly, reactor: Any) -> None:
+        self.factory = SwitchFactory(assembly, reactor)
+        self.ports: list[IListeningPort] = []
+        self._assembly = assembly
+        self._reactor = reactor
+
+    def privilegedStartService(self) -> None:
+        """Listen, before twistd gives up the right to low ports.
+
+        Raises:
+            StartUpError: An endpoint cannot be listened on. A server without one of its listeners is not started at all.
+        """
+        super().privilegedStartService()
+        for table, endpoint in zip(self._assembly.config.listen, self._assembly.endpoints, strict=True):
+            # Every endpoint of Twisted's own answers at once; one that does not is still told of, by its event.
+            listening = maybeDeferred(endpoint.listen, self.factory)
+            listening.addCallback(self._listening)
+            failures: list[Failure] = []
+            listening.addErrback(failures.append)
+            if failures:
+                raise self._cannot_listen(table.endpoint, failures[0])
+
+    def _listening(self, port: IListeningPort) -> None:
+        self.ports.append(port)
+        events.log(events.Listening(_described(port)))
+
+    def _cannot_listen(self, endpoint: str, failure: Failure) -> StartUpError:
+        sentence = f"switchd: cannot listen on {endpoint}: {_plainly(failure)}"
+        _log.critical("{sentence}", sentence=sentence)
+        if sys.__stderr__ is not None:
+            print(sentence, file=sys.__stderr__)
+        return StartUpError(sentence)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening, then drain."""
+        super().stopService()
+        stopped = [maybeDeferred(port.stopListening) for port in self.ports]
+        self.ports = []
+        seconds = self._assembly.config.limits.shutdown_seconds
+        drained = drain(self.factory, seconds, self._reactor)
+        return DeferredList([*stopped, drained], consumeErrors=True).addCallback(lambda results: None)
+
+
+def _described(port: IListeningPort) -> str:
+    host = port.getHost()
+    return f"{getattr(host, 'type', 'unix').lower()} {events.address(host)}"
+
+
+def _plainly(failure: Failure) -> str:
+    """What the operating system said, without the class names around it."""
+    cause = getattr(failure.value, "socketError", failure.value)
+    return getattr(cause, "strerror", None) or failure.getErrorMessage()
+
+
+def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None]:
+    """End every connection: HTTP after the answer that is being made, a switched protocol after its farewell.
+
+    Args:
+        factory: Whose connections.
+        seconds: What is left then is aborted.
+        reactor: The clock.
+
+    Returns:
+        Fires when the last one is gone.
+    """
+    empty = factory.when_empty()
+    for connection in tuple(factory.connections):
+        connection.draining = True
+        _say_goodbye(connection, seconds)
+    deadline = reactor.callLater(seconds, _abort_all, factory)
+    return empty.addCallback(lambda _: deadline.cancel() if deadline.active() else None)
+
+
+def _say_goodbye(connection: Connection, seconds: float) -> None:
+    protocol = connection.protocol
+    if isinstance(protocol, Channel):
+        protocol.finish()
+        return
+    farewell = IDrain(protocol, None)
+    said = maybeDeferred(_wait_for, farewell, seconds) if farewell is not None else maybeDeferred(lambda: None)
+    said.addErrback(lambda failure: _log.failure("{protocol!r} failed to drain", failure=failure, protocol=protocol))
+    said.addCallback(lambda _: connection.transport.loseConnection())
+
+
+def _wait_for(farewell: IDrain, seconds: float) -> Any:
+    answer: Any = farewell.drain(seconds)
+    return ensureDeferred(answer) if inspect.iscoroutine(answer) else answer
+
+
+def _abort_all(factory: SwitchFactory) -> None:
+    for connection in tuple(factory.connections):
+        connection.transport.abortConnection()

@@ -1,0 +1,441 @@
+"""The switch, without HTTP: an old protocol hands its transport to a new one, on every kind of transport."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol
+from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.protocols.portforward import ProxyServer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from switchd.errors import HandoverError
+from switchd.handover import CLOSE_SECONDS, handover, occupant, pass_half_close, when_lost
+from switchd.testing import Wire, cuts
+from tests.wires import CLEAR, KINDS, Kind, TLSWire, one
+
+
+class Old(Protocol):
+    """Hands over at the first "!"; what follows is early bytes."""
+
+    def __init__(self, new: Callable[[], Any]) -> None:
+        self.new = new
+        self.lost: list[Failure] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        before, mark, early = data.partition(b"!")
+        if mark:
+            self.transport.write(b"[switch]")
+            handover(self.transport, self.new(), early)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        self.lost.append(reason)
+
+
+class New(Protocol):
+    """Shouts back, and keeps a transcript of what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.reasons: list[Failure] = []
+
+    def connectionMade(self) -> None:
+        self.told.append("made")
+
+    def dataReceived(self, data: bytes) -> None:
+        self.told.append(data)
+        self.transport.write(data.upper())
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        self.told.append("lost")
+        self.reasons.append(reason)
+
+    @property
+    def input(self) -> bytes:
+        return b"".join(item for item in self.told if isinstance(item, bytes))
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfCloseable(New):
+    def readConnectionLost(self) -> None:
+        self.told.append("eof")
+        self.transport.write(b"[bye]")
+
+    def writeConnectionLost(self) -> None:
+        self.told.append("write eof")
+
+
+@pytest.fixture
+def logged() -> Any:
+    events: list[LogEvent] = []
+    globalLogPublisher.addObserver(events.append)
+    yield events
+    globalLogPublisher.removeObserver(events.append)
+
+
+def failures(events: list[LogEvent]) -> list[type[BaseException]]:
+    return [event["log_failure"].type for event in events if "log_failure" in event]
+
+
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+clear_kind = pytest.mark.parametrize("kind", CLEAR.values(), ids=CLEAR)
+
+
+@every_kind
+def test_the_new_protocol_gets_the_early_bytes_and_then_the_rest_however_they_are_cut(kind: Kind) -> None:
+    for segments in cuts(b"!early"):
+        new = New()
+        wire = kind(one(lambda new=new: Old(lambda: new)))
+        for segment in segments:
+            wire.send(segment)
+        wire.send(b" late")
+        assert new.told[0] == "made"
+        assert new.input == b"early late"
+        assert wire.received == b"[switch]EARLY LATE"
+
+
+@every_kind
+def test_connection_lost_comes_once_and_to_the_new_protocol_only(kind: Kind) -> None:
+    new, lost = New(), []
+    old = Old(lambda: new)
+    wire = kind(one(lambda: old))
+    when_lost(old.transport, lost.append)
+    wire.send(b"!")
+    wire.reset()
+    assert new.told == ["made", "lost"]
+    assert old.lost == []
+    assert len(lost) == 1
+    assert new.reasons[0].check(ConnectionLost)
+
+
+@every_kind
+def test_early_bytes_wait_while_the_protocol_has_paused_its_transport(kind: Kind) -> None:
+    class Pausing(New):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            self.transport.pauseProducing()
+
+    new = Pausing()
+    wire = kind(one(lambda: Old(lambda: new)))
+    wire.send(b"!early")
+    wire.send(b" late")
+    assert new.told == ["made"]
+    new.transport.resumeProducing()
+    assert new.told == ["made"], "never inside resumeProducing"
+    wire.turn()
+    assert new.input == b"early late"
+    new.transport.pauseProducing()
+    new.transport.resumeProducing()
+    wire.send(b"!")
+    assert new.input == b"early late!"
+
+
+@every_kind
+def test_early_bytes_are_dropped_if_the_protocol_closes_its_connection(kind: Kind) -> None:
+    class Closing(New):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            self.transport.write(b"[no]")
+            self.transport.loseConnection()
+
+    new = Closing()
+    wire = kind(one(lambda: Old(lambda: new)))
+    wire.send(b"!early")
+    if isinstance(wire, TLSWire):
+        wire.close_notify()
+    assert new.told == ["made", "lost"]
+    assert wire.received == b"[switch][no]"
+    assert wire.closed
+
+
+@every_kind
+def test_a_protocol_that_aborts_while_it_is_connected_gets_no_early_bytes(kind: Kind) -> None:
+    class Aborting(New):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            self.transport.abortConnection()
+
+    new = Aborting()
+    wire = kind(one(lambda: Old(lambda: new)))
+    wire.send(b"!early")
+    wire.turn()
+    assert new.told == ["made", "lost"]
+
+
+@every_kind
+@pytest.mark.parametrize("where", ["makeConnection", "dataReceived"])
+def test_an_exception_closes_the_connection_and_is_the_reason_that_the_protocol_gets(
+    kind: Kind, where: str, logged: list[LogEvent]
+) -> None:
+    class Failing(New):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            self.transport.registerProducer(self, True)
+            if where == "makeConnection":
+                raise ZeroDivisionError
+
+        def dataReceived(self, data: bytes) -> None:
+            raise ZeroDivisionError
+
+        def stopProducing(self) -> None: ...
+
+    new, lost = Failing(), []
+    old = Old(lambda: new)
+    wire = kind(one(lambda: old))
+    when_lost(old.transport, lost.append)
+    wire.send(b"!early")
+    wire.send(b"more")
+    wire.clock.advance(CLOSE_SECONDS)
+    wire.turn()
+    assert wire.received == b"[switch]", "what was written before is sent"
+    assert wire.closed
+    assert new.told == ["made", "lost"]
+    assert new.reasons[0].check(ZeroDivisionError)
+    assert lost[0].check(ZeroDivisionError)
+    assert failures(logged) == [ZeroDivisionError]
+    assert wire.clock.getDelayedCalls() == []
+
+
+@clear_kind
+def test_a_client_that_half_closes_behind_its_early_bytes_is_answered(kind: Kind) -> None:
+    new = New()
+    wire = kind(one(lambda: Old(lambda: new)))
+    wire.transport.arrive(b"!early")
+    wire.half_close()
+    assert wire.received == b"[switch]EARLY"
+    assert new.told == ["made", b"early", "lost"]
+    assert new.reasons[0].check(ConnectionDone)
+
+
+@pytest.mark.parametrize("kind", [KINDS["tls"], KINDS["haproxy over tls"]], ids=["tls", "haproxy over tls"])
+def test_in_tls_what_was_written_before_the_end_of_input_is_sent(kind: Kind) -> None:
+    new = New()
+    wire = kind(one(lambda: Old(lambda: new)))
+    wire.send(b"!early")
+    wire.half_close()
+    assert wire.received == b"[switch]EARLY"
+    assert new.told == ["made", b"early", "lost"]
+
+
+@clear_kind
+def test_a_half_closeable_protocol_is_told_also_behind_wrappers(kind: Kind) -> None:
+    new = HalfCloseable()
+    wire = kind(one(lambda: Old(lambda: new)))
+    wire.send(b"!early")
+    wire.half_close()
+    assert new.told == ["made", b"early", "eof"]
+    assert not wire.closed
+    new.transport.resumeProducing()
+    wire.turn()
+    assert new.told == ["made", b"early", "eof"], "once, although the end of input is read again"
+    new.transport.loseConnection()
+    wire.turn()
+    assert wire.received == b"[switch]EARLY[bye]"
+    assert new.told[-1] == "lost"
+
+
+@clear_kind
+@pytest.mark.parametrize("new", [New, HalfCloseable])
+def test_an_end_of_input_that_came_before_the_switch_is_told_after_the_early_bytes(kind: Kind, new: Any) -> None:
+    class Late(Old):
+        def dataReceived(self, data: bytes) -> None:
+            self.early = data
+
+        def readConnectionLost(self) -> None:
+            pass
+
+        def writeConnectionLost(self) -> None:
+            pass
+
+    new = new()
+    old = implementer(IHalfCloseableProtocol)(Late)(lambda: new)
+    wire = kind(one(lambda: old))
+    pass_half_close(old.transport)
+    wire.send(b"early")
+    wire.half_close()
+    assert not wire.closed
+    handover(old.transport, new, old.early)
+    wire.turn()
+    if isinstance(new, HalfCloseable):
+        assert new.told == ["made", b"early", "eof"]
+    else:
+        assert new.told == ["made", b"early", "lost"]
+    assert wire.received.startswith(b"EARLY")
+
+
+def test_a_protocol_that_fails_at_the_end_of_its_input_loses_its_connection(logged: list[LogEvent]) -> None:
+    class Failing(HalfCloseable):
+        def readConnectionLost(self) -> None:
+            raise ZeroDivisionError
+
+    new = Failing()
+    wire = Wire(one(lambda: Old(lambda: new)))
+    wire.send(b"!")
+    wire.half_close()
+    assert wire.closed
+    assert new.reasons[0].check(ZeroDivisionError)
+    assert failures(logged) == [ZeroDivisionError]
+
+
+@every_kind
+def test_a_protocol_may_hand_the_transport_on_with_what_it_has_not_used(kind: Kind) -> None:
+    last = New()
+    wire = kind(one(lambda: Old(lambda: Old(lambda: last))))
+    wire.send(b"!!early")
+    wire.send(b" late")
+    assert last.input == b"early late"
+    assert wire.received == b"[switch][switch]EARLY LATE"
+    assert occupant(last.transport) is last
+
+
+@every_kind
+def test_a_protocol_may_hand_the_transport_on_while_it_is_connected(kind: Kind) -> None:
+    class Passing(New):
+        def connectionMade(self) -> None:
+            handover(self.transport, last, b"<")
+
+    last = New()
+    wire = kind(one(lambda: Old(Passing)))
+    wire.send(b"!early")
+    wire.send(b" late")
+    assert last.input == b"<early late"
+    wire.reset()
+    assert last.told[-1] == "lost"
+
+
+@every_kind
+def test_a_producer_of_the_new_protocol_is_paused_and_resumed_by_the_transport(kind: Kind) -> None:
+    class Producing(New):
+        def connectionMade(self) -> None:
+            self.transport.registerProducer(self, True)
+            self.transport.write(b"x" * 100_000)
+
+        def pauseProducing(self) -> None:
+            self.told.append("pause")
+
+        def resumeProducing(self) -> None:
+            self.told.append("resume")
+
+        def stopProducing(self) -> None:
+            self.told.append("stop")
+
+    new = Producing()
+    wire = kind(one(lambda: Old(lambda: new)))
+    wire.stop_reading()
+    wire.send(b"!")
+    assert "pause" in new.told
+    assert "resume" not in new.told
+    wire.resume_reading()
+    assert new.told[-1] == "resume"
+    assert len(wire.received) == len(b"[switch]") + 100_000
+
+
+@every_kind
+def test_reading_that_the_old_protocol_had_paused_goes_on(kind: Kind) -> None:
+    class Paused(Old):
+        def dataReceived(self, data: bytes) -> None:
+            self.transport.pauseProducing()
+            handover(self.transport, self.new())
+
+    new = New()
+    wire = kind(one(lambda: Paused(lambda: new)))
+    wire.send(b"!")
+    wire.send(b"late")
+    assert new.input == b"late"
+
+
+@every_kind
+def test_nothing_is_left_of_old_protocol_new_protocol_and_transport(kind: Kind) -> None:
+    new = New()
+    old = Old(lambda: new)
+    wire = kind(one(lambda: old))
+    when_lost(old.transport, lambda reason: None)
+    wire.send(b"!early")
+    old_alive = weakref.ref(old)
+    del old
+    gc.collect()
+    assert old_alive() is None, "the old protocol is free as soon as it has handed over"
+    alive = [weakref.ref(new), weakref.ref(wire.transport)]
+    wire.reset()
+    assert wire.clock.getDelayedCalls() == []
+    del new, wire
+    gc.collect()
+    assert [reference() for reference in alive] == [None, None]
+
+
+def test_a_proxy_that_pauses_until_it_is_connected_gets_the_early_bytes_then() -> None:
+    """twisted.protocols.portforward, unchanged: it pauses its transport in connectionMade."""
+    connected: list[Any] = []
+
+    class Reactor:
+        def connectTCP(self, host: str, port: int, factory: Any) -> None:
+            connected.append(factory)
+
+    proxy = ProxyServer()
+    proxy.reactor = Reactor()
+    proxy.factory = type("Target", (), {"host": "192.0.2.9", "port": 7})()
+    wire = Wire(one(lambda: Old(lambda: proxy)))
+    wire.send(b"!early")
+    target = connected[0].buildProtocol(None)
+    upstream = StringTransport()
+    target.makeConnection(upstream)
+    wire.turn()
+    assert upstream.value() == b"early"
+
+
+def test_start_tls_in_connection_made_is_not_cut_out() -> None:
+    class StartsTLS(New):
+        def connectionMade(self) -> None:
+            # What a TCP transport's startTLS does to the slot.
+            self.layer = TLSMemoryBIOFactory(server_tls(), False, one(New), wire.clock).protocol(
+                TLSMemoryBIOFactory(server_tls(), False, one(New), wire.clock), self.transport.protocol, False
+            )
+            self.transport.protocol = self.layer
+            self.transport.TLS = True
+
+    from twisted.protocols.tls import TLSMemoryBIOFactory
+
+    from tests.wires import server_tls
+
+    new = StartsTLS()
+    wire = Wire(one(lambda: Old(lambda: new)))
+    wire.send(b"!")
+    assert wire.transport.protocol is new.layer
+    assert new.layer.wrappedProtocol is new
+    assert occupant(wire.transport) is new
+
+
+def test_a_transport_without_a_place_for_a_protocol_is_refused_untouched() -> None:
+    transport, new = StringTransport(), New()
+    with pytest.raises(HandoverError):
+        handover(transport, new)
+    assert new.told == []
+    assert transport.value() == b""
+
+
+def test_a_closed_transport_is_refused() -> None:
+    old = Old(New)
+    wire = Wire(old)
+    wire.reset()
+    with pytest.raises(HandoverError):
+        handover(wire.transport, New())
+    assert occupant(wire.transport) is None
+
+
+def test_twisteds_own_in_memory_transport_can_be_switched() -> None:
+    transport, new = StringTransportWithDisconnection(), New()
+    transport.protocol = Old(lambda: new)
+    transport.protocol.makeConnection(transport)
+    transport.protocol.dataReceived(b"!early")
+    assert transport.protocol is new
+    assert new.told == ["made", b"early"]
+    transport.loseConnection()
+    assert new.told[-1] == "lost"
