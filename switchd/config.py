@@ -298,14 +298,14 @@ def _document(text: str) -> dict[str, Any] | Mistake:
     except ValueError as error:  # TOMLDecodeError; or a number with more digits than Python takes, which has no place
         where = _WHERE(str(error))
         what = f"at {where[2]}: {where[1]}" if where else str(error)
-        return Mistake("", f"the syntax is wrong: {_clip(what, TOLD_CHARACTERS)}")
+        return Mistake("", f"the syntax is wrong: {clip(what)}")
 
 
 def _unknown_sections(document: Mapping[str, object]) -> Iterator[Mistake]:
     sections = ("server", "listen", "http", "switch", "limits")
     for name in document:
         if name not in sections:
-            yield Mistake(_join("", name), f"unknown section; {_suggestion(name, sections)}")
+            yield Mistake(_join("", name), f"unknown section; {suggestion(name, sections)}")
 
 
 class _Reader:
@@ -499,7 +499,7 @@ def _mistakes(error: BaseException, key: str, also: Sequence[str] = ()) -> Itera
             yield from _mistakes(inner, f"{key}[{at.index}]")
     elif isinstance(error, ForbiddenExtraKeysError):
         for name in sorted(error.extra_fields):
-            yield Mistake(_join(key, name), f"unknown key; {_suggestion(name, (*keys(error.cl), *also))}")
+            yield Mistake(_join(key, name), f"unknown key; {suggestion(name, (*keys(error.cl), *also))}")
     else:
         yield Mistake(key, in_words(error))
 
@@ -516,15 +516,21 @@ def in_words(error: BaseException) -> str:
     # The validators of attrs put the attribute and more behind their sentence.
     behind = error.args[1:2]
     said = error.args[0] if behind and isinstance(behind[0], Attribute) else error
-    named = "" if isinstance(error, ValueError) and str(said) else f"{type(error).__name__}: "
-    return _clip(f"{named}{said}".removesuffix(": "), TOLD_CHARACTERS)
+    try:
+        sentence = str(said)
+    except Exception:  # the error of a broken thing may be broken too
+        sentence = ""
+    if isinstance(error, ValueError) and sentence:
+        return clip(sentence)
+    return clip(f"{type(error).__name__}: {sentence}" if sentence else type(error).__name__)
 
 
-def _suggestion(name: str, known: Sequence[str]) -> str:
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """What may have been meant by a name that is not known, as the rest of a sentence."""
     close = get_close_matches(name, known, n=1)
     if close:
-        return f'did you mean "{close[0]}"?'
-    return f"expected {', '.join(known)}" if known else "none is expected here"
+        return f"did you mean {shown(close[0])}?"
+    return clip(f"expected {', '.join(known)}") if known else "there is none to expect"
 
 
 def _join(key: str, name: str) -> str:
@@ -539,7 +545,7 @@ def shown(value: object) -> str:
     if not isinstance(value, (list, tuple)):
         return _shown_item(value)
     items = [_shown_item(item) for item in islice(value, 10)]
-    return _clip(f"[{', '.join(items)}{', …' if len(value) > 10 else ''}]", SHOWN_CHARACTERS)
+    return clip(f"[{', '.join(items)}{', …' if len(value) > 10 else ''}]", SHOWN_CHARACTERS)
 
 
 def _shown_item(value: object) -> str:
@@ -560,10 +566,11 @@ def _shown_item(value: object) -> str:
         return "[…]" if value else "[]"
     if isinstance(value, Mapping) or attrs.has(type(value)):
         return "{…}" if value else "{}"
-    return _clip(str(value), SHOWN_CHARACTERS)
+    return clip(str(value), SHOWN_CHARACTERS)
 
 
-def _clip(text: str, length: int) -> str:
+def clip(text: str, length: int = TOLD_CHARACTERS) -> str:
+    """A text in one line, of at most `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1]}…"
 

@@ -1,13 +1,13 @@
 """What can go wrong, whose fault it is, and what the client is told.
 
-    SwitchdError
-     +- ConfigurationError      the operator's: start-up ends, with every mistake listed
-     +- HandoverError           the caller's: this transport cannot be switched; nothing has been changed
-     +- PluginError             the plugin's: 500, logged
-     |   +- BadAnswer           it answered with something that may not go on the wire
-     +- RequestError            the client's: the status it carries, then the connection is closed
-     +- NotSwitched             the other server's, where we are the client: it did not switch as it was asked to
-         +- Refused             it answered with a status of its own
+SwitchdError
+ +- ConfigurationError      the operator's: start-up ends, with every mistake listed
+ +- HandoverError           the caller's: this transport cannot be switched; nothing has been changed
+ +- PluginError             the plugin's: 500, logged
+ |   +- BadAnswer           it answered with something that may not go on the wire
+ +- RequestError            the client's: the status it carries, then the connection is closed
+ +- NotSwitched             the other server's, where we are the client: it did not switch as it was asked to
+     +- Refused             it answered with a status of its own
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
+from tempfile import SpooledTemporaryFile
 from typing import Any, Literal, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -55,6 +56,9 @@ from switchd.interfaces import Request as Asked
 LINGER_BYTES = 64 * 1024 * 1024
 """How much of what a client goes on sending is read and dropped after an error answer: enough that a client which sends
 a whole upload before it reads finds the answer, and not for ever."""
+
+_SPOOLED_BYTES = 100_000
+"""How much of a request's body is kept in memory before it goes to a temporary file; twisted.web's own figure."""
 
 _LONGEST_LENGTH = 18
 """Digits of a Content-Length that are looked at; a longer one is over any limit, and int() has one of its own."""
@@ -150,6 +154,13 @@ class Request(server.Request):
         super().__init__(*arguments, **keywords)
         self.target = b""
         self.lines: list[bytes] = []
+
+    def gotLength(self, length: int | None) -> None:
+        """See `twisted.web.http.Request`; there, a chunked body opens a file even for a few bytes."""
+        if length is None:
+            self.content = SpooledTemporaryFile(_SPOOLED_BYTES)
+        else:
+            super().gotLength(length)
 
     def process(self) -> None:
         """Called when the request is complete: let the switches have it, or else render it."""
@@ -309,6 +320,8 @@ class Channel(HTTPChannel):
             if self._idle:
                 self._begin_head(data)
             super().dataReceived(data)
+            if self._idle and self._buffer:
+                self._begin_head(self._buffer)
         except RequestError as error:
             self.reject(error)
 
@@ -360,6 +373,12 @@ class Channel(HTTPChannel):
         self.persistent = False
         if not self._handlingRequest:
             self.drop()
+
+    def _forget_unanswered(self) -> None:
+        """Let go of a request that came in part only."""
+        for request in self.requests:
+            if request.content is not None:
+                request.content.close()
 
     def _drop(self, data: bytes) -> None:
         self._dropped += len(data)
@@ -496,6 +515,7 @@ class Channel(HTTPChannel):
             body,
         ]
         self.transport.write(b"\r\n".join(lines))
+        self._forget_unanswered()
         self.loseConnection()
 
     def default_headers(self, request: Request) -> None:

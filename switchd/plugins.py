@@ -9,11 +9,12 @@ mistake of the configuration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import attrs
 from attrs import frozen
@@ -23,7 +24,7 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from switchd import config
-from switchd.config import in_words, shown
+from switchd.config import clip, in_words, shown, suggestion
 from switchd.errors import Mistake
 from switchd.interfaces import Context, ISwitch, ISwitchPlugin
 from switchd.negotiation import Entry, offers
@@ -71,7 +72,7 @@ class Found:
 
 
 class _Broken(Exception):
-    """Somebody else's code does not work. The text is a sentence."""
+    """Somebody else's code does not do what it must. The text says what, in one line."""
 
 
 class _Unusable(Exception):
@@ -90,17 +91,15 @@ def find(package: str = "twisted.plugins") -> Found:
     Args:
         package: The package to look into; its `__path__` names all the folders.
     """
-    import_module(package)  # Twisted's makes the __path__ when it is imported
+    import_module(package)  # Twisted's finds its folders when it is imported
     plugins: dict[int, FoundPlugin] = {}
     broken = []
-    for module in getModule(package).iterModules():
+    for module in getModule(package).iterModules():  # type: ignore[no-untyped-call]
         file = module.filePath.path
         try:
-            for candidate in _candidates(module):
-                # By identity: one object may have several names, or be imported by another file. The first counts.
-                if id(candidate) not in plugins:
-                    _check(candidate)
-                    plugins[id(candidate)] = FoundPlugin(candidate, file)
+            for plugin in _declared(module):
+                # By identity: one object may have two names, or be imported by a second file. The first counts.
+                plugins.setdefault(id(plugin), FoundPlugin(plugin, file))
         except _Broken as error:
             broken.append(BrokenFile(file, str(error)))
     return Found(
@@ -109,60 +108,59 @@ def find(package: str = "twisted.plugins") -> Found:
     )
 
 
-def _candidates(module: PythonModule) -> Iterator[Any]:
-    loaded = _attempt(module.load)
-    return (value for value in list(vars(loaded).values()) if _is_plugin(value))
+def _declared(module: PythonModule) -> list[ISwitchPlugin]:
+    values = _attempt(lambda: list(vars(module.load()).values()))  # type: ignore[no-untyped-call]
+    plugins = [value for value in values if _is_plugin(value)]
+    for plugin in plugins:
+        _attempt(partial(_check, plugin))
+    return plugins
 
 
-def _is_plugin(value: object) -> bool:
+def _is_plugin(value: object) -> TypeGuard[ISwitchPlugin]:
     try:
-        return ISwitchPlugin.providedBy(value)
-    except Exception:  # a proxy without its target, for example: it may be anything, so it is not ours to judge
+        return bool(ISwitchPlugin.providedBy(value))
+    except Exception:  # a proxy without its target, for example: no plugin of ours, and not ours to judge
         return False
 
 
 def _check(plugin: ISwitchPlugin) -> None:
-    """Look at what a declaration says of itself.
-
-    Raises:
-        _Broken: It does not say what it must.
-    """
+    """Look at what a declaration says of itself."""
     _verify(ISwitchPlugin, plugin)
-    name, tokens = _attempt(lambda: (plugin.name, plugin.tokens))
+    name, tokens = plugin.name, plugin.tokens
     if not isinstance(name, str) or not name.strip():
-        raise _Broken(f"a plugin's name is a text that is not empty, not {shown(name)}")
+        raise _Broken(f"the name of a plugin is a text and not empty; this is {shown(name)}")
     if not isinstance(tokens, tuple) or not tokens:
-        raise _Broken(f"the tokens of {shown(name)} are a tuple that is not empty, not {shown(tokens)}")
+        raise _Broken(f"the tokens of {shown(name)} must be a tuple and not empty; this is {shown(tokens)}")
     for token in tokens:
         if not _is_protocol(token):
-            raise _Broken(f"{shown(name)}: {shown(token)} is no protocol name in bytes, with or without a version")
+            raise _Broken(clip(f"the tokens of {shown(name)} must be bytes, each a protocol; this is {token!r}"))
 
 
 def _is_protocol(token: object) -> bool:
     return isinstance(token, bytes) and [bytes(offer) for offer in offers([token])] == [token]
 
 
+def _verify(interface: type[Interface], value: object) -> None:
+    try:
+        verifyObject(interface, value)
+    except Invalid as error:
+        # zope's sentence begins with the object's repr, of any length; its type says enough.
+        _, failed, how = str(error).partition(" has failed to implement ")
+        raise _Broken(clip(f"{type(value).__name__}{failed}{how}")) from error
+
+
 def _attempt(work: Callable[[], T]) -> T:
-    """The result of somebody else's code.
+    """The result of code that may be somebody else's.
 
     Raises:
-        _Broken: It raised.
+        _Broken: For whatever it raised.
     """
     try:
         return work()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _Broken):
         raise
-    except BaseException as error:  # a file in twisted/plugins/ may call sys.exit, and must not end us by that
+    except BaseException as error:  # also SystemExit: what others have in their files must not end us
         raise _Broken(in_words(error)) from error
-
-
-def _verify(interface: type[Interface], value: object) -> None:
-    try:
-        _attempt(lambda: verifyObject(interface, value))
-    except _Broken as error:
-        # zope's sentences name the object by its repr, of any length and over several lines; the causes are in it.
-        cause = error.__cause__
-        raise _Broken(f"{cause}" if isinstance(cause, Invalid) else f"{error}") from error
 
 
 def bind(
@@ -189,3 +187,61 @@ def bind(
         except _Unusable as unusable:
             mistakes += unusable.mistakes
     return tuple(entries), tuple(mistakes)
+
+
+def _entry(switch: config.Switch, found: Found, context: Context) -> Entry:
+    chosen = _chosen(switch, found)
+    plugin = chosen.plugin
+    try:
+        cls, make = _loaded(plugin)
+    except _Broken as error:
+        raise _Unusable(Mistake(f"{switch.key}.protocol", f"{chosen.file} cannot be used: {error}")) from error
+    options, mistakes = config.options(cls, switch.options, switch.key, also=config.RESERVED)
+    if mistakes:
+        raise _Unusable(*mistakes)
+    try:
+        made = _attempt(lambda: make(options, context))
+        _attempt(lambda: _verify(ISwitch, made))
+    except _Broken as error:
+        raise _Unusable(Mistake(switch.key, f"{chosen.file} does not make a switch of this: {error}")) from error
+    return Entry(switch.path, plugin.name, plugin.tokens, made, switch.require, switch.close)
+
+
+def _chosen(switch: config.Switch, found: Found) -> FoundPlugin:
+    """The one plugin that a table names."""
+    named = [each for each in found.plugins if each.plugin.name == switch.protocol]
+    if len(named) == 1:
+        return named[0]
+    problem = _ambiguous(switch.protocol, named) if named else _missing(switch.protocol, found)
+    raise _Unusable(Mistake(f"{switch.key}.protocol", problem))
+
+
+def _ambiguous(name: str, named: Sequence[FoundPlugin]) -> str:
+    return f"{shown(name)} is claimed {len(named)} times, by {' and '.join(each.file for each in named)}; remove one"
+
+
+def _missing(name: str, found: Found) -> str:
+    names = list(dict.fromkeys(each.plugin.name for each in found.plugins))
+    suspects = [file for file in found.broken if _may_declare(file, name)]
+    hints = [f"{file.path} may be its file, but is broken: {file.error}" for file in suspects]
+    return f"no plugin is called {shown(name)}; {'; '.join(hints or [suggestion(name, names)])}"
+
+
+def _may_declare(file: BrokenFile, name: str) -> bool:
+    """Whether the words of a plugin's name are in its file's name, as "my-echo" in switchd_my_echo.py."""
+    path = Path(file.path)
+    words = path.parent.name if path.stem == "__init__" else path.stem
+    return re.sub(r"\W", "_", f"_{name}_".lower()) in f"_{words}_".lower()
+
+
+def _loaded(plugin: ISwitchPlugin) -> tuple[type, Callable[[Any, Context], ISwitch]]:
+    """What `load` returns, if it is what it must be."""
+    match _attempt(plugin.load):
+        case (type() as cls, make) if attrs.has(cls) and callable(make):
+            pass
+        case _:
+            raise _Broken("its load() does not return an attrs class of options and a callable")
+    for option in _attempt(lambda: config.describe(cls)):
+        if option.name in config.RESERVED:
+            raise _Broken(f"its option {option.name} has the name of a key of switchd's own")
+    return cls, make

@@ -1,0 +1,765 @@
+"""switchd.config: TOML in, values and mistakes out."""
+
+from __future__ import annotations
+
+import enum
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import attrs
+import pytest
+from attrs import Attribute, field, frozen
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from switchd import config
+from switchd.config import Config, Http, Limits, Listen, Server, Switch, describe, keys, options, parse
+from switchd.interfaces import NoOptions, Range
+
+FOLDER = Path("/etc/switchd")
+REFERENCE = Path(config.__file__).with_name("default.toml")
+LISTEN = '[[listen]]\nendpoint = "tcp:8080"\n'
+
+PATH = 'a path that starts with "/", without "?", "#" and control characters'
+
+
+def read(text: str, listen: Sequence[str] = ()) -> tuple[Config, list[str]]:
+    """A configuration, and its mistakes as an operator sees them, one a line."""
+    value, mistakes = parse(text, "switchd.toml", FOLDER, listen)
+    return value, [f"{mistake.key}: {mistake.problem}" for mistake in mistakes]
+
+
+def wrong(text: str) -> list[str]:
+    """The mistakes of a file that has a listener besides `text`."""
+    return read(text + "\n" + LISTEN)[1]
+
+
+# A file that is right
+
+
+def test_a_whole_file_becomes_one_value() -> None:
+    text = """
+        [server]
+        advertise = true
+        prefer = "server"
+        header = ""
+        access_log = "access.log"
+
+        [[listen]]
+        endpoint = "tcp:8080"
+        [[listen]]
+        endpoint = "unix:/run/switchd.sock"
+
+        [[http]]
+        path = "/"
+        static = "site/"
+        [[http]]
+        path = "/app"
+        wsgi = "package.module:app"
+
+        [[switch]]
+        path = "/addone"
+        protocol = "addone"
+        require = true
+        max_digits = 7
+
+        [limits]
+        head_bytes = 8192
+        head_seconds = 5
+    """
+    assert read(text) == (
+        Config(
+            server=Server(advertise=True, prefer="server", header="", access_log="access.log"),
+            listen=(Listen("tcp:8080", "listen[0]"), Listen("unix:/run/switchd.sock", "listen[1]")),
+            http=(Http("/", static="site/", key="http[0]"), Http("/app", wsgi="package.module:app", key="http[1]")),
+            switch=(Switch("/addone", "addone", require=True, options={"max_digits": 7}, key="switch[0]"),),
+            limits=Limits(head_bytes=8192, head_seconds=5.0),
+            file="switchd.toml",
+            folder=FOLDER,
+        ),
+        [],
+    )
+
+
+def test_everything_but_a_listener_may_be_left_out() -> None:
+    value, mistakes = read(LISTEN)
+    assert mistakes == []
+    assert value == Config(listen=(Listen("tcp:8080", "listen[0]"),), file="switchd.toml", folder=FOLDER)
+
+
+def test_an_integer_will_do_for_a_number_and_becomes_one() -> None:
+    value, _ = read(f"{LISTEN}[limits]\nhead_seconds = 5")
+    assert type(value.limits.head_seconds) is float
+
+
+def test_a_range_includes_its_ends() -> None:
+    assert wrong("[limits]\nlinger_seconds = 0\nhead_seconds = 3600\nheader_count = 1") == []
+
+
+def test_values_are_frozen() -> None:
+    value, _ = read(LISTEN)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        value.limits.head_bytes = 1  # type: ignore[misc]
+
+
+# Listeners from the command line
+
+
+def test_listen_takes_the_place_of_all_tables() -> None:
+    value, mistakes = read(LISTEN, ["tcp:1", "tcp:2"])
+    assert (value.listen, mistakes) == ((Listen("tcp:1", "--listen"), Listen("tcp:2", "--listen")), [])
+
+
+def test_listen_makes_tables_unnecessary() -> None:
+    assert read("", ["tcp:1"])[1] == []
+
+
+def test_tables_are_checked_also_where_they_do_not_count() -> None:
+    assert read("[[listen]]\nendpont = 5", ["tcp:1"])[1] == [
+        'listen[0].endpoint: missing; expected a Twisted endpoint, for example "tcp:8080"',
+        'listen[0].endpont: unknown key; did you mean "endpoint"?',
+    ]
+
+
+def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
+    assert read("", [""])[1] == ['--listen.endpoint: expected a Twisted endpoint, for example "tcp:8080", got ""']
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        pytest.param(
+            '[limits]\nhead_seconds = "ten"',
+            ['limits.head_seconds: expected a number of seconds from 0.1 to 3600, got "ten"'],
+            id="text for a number",
+        ),
+        pytest.param(
+            "[limits]\nhead_bytes = true",
+            ["limits.head_bytes: expected a whole number of bytes from 1024 to 1048576, got true"],
+            id="a bool is no integer",
+        ),
+        pytest.param(
+            "[limits]\nhead_seconds = true",
+            ["limits.head_seconds: expected a number of seconds from 0.1 to 3600, got true"],
+            id="a bool is no number",
+        ),
+        pytest.param(
+            "[limits]\nhead_bytes = 16384.0",
+            ["limits.head_bytes: expected a whole number of bytes from 1024 to 1048576, got 16384.0"],
+            id="a number is no integer",
+        ),
+        pytest.param(
+            "[limits]\nlinger_seconds = nan\nhead_seconds = inf",
+            [
+                "limits.head_seconds: expected a number of seconds from 0.1 to 3600, got inf",
+                "limits.linger_seconds: expected a number of seconds from 0 to 60, got nan",
+            ],
+            id="no number at all",
+        ),
+        pytest.param(
+            "[limits]\nheader_count = 0",
+            ["limits.header_count: expected a whole number of header fields from 1 to 10000, got 0"],
+            id="too small",
+        ),
+        pytest.param(
+            f"[limits]\nhead_seconds = {'9' * 400}",
+            ["limits.head_seconds: expected a number of seconds from 0.1 to 3600, got an integer of 1329 bits"],
+            id="an integer beyond every number",
+        ),
+        pytest.param(
+            f"[limits]\nhead_bytes = 0x{'f' * 5000}",
+            [
+                "limits.head_bytes: expected a whole number of bytes from 1024 to 1048576,"
+                " got an integer of 20000 bits"
+            ],
+            id="an integer that Python refuses to write out",
+        ),
+        pytest.param(
+            "[server]\nadvertise = 1", ["server.advertise: expected true or false, got 1"], id="an integer is no bool"
+        ),
+        pytest.param(
+            '[server]\nprefer = "clients"',
+            ['server.prefer: expected one of "client", "server", got "clients"'],
+            id="no such choice",
+        ),
+        pytest.param(
+            '[server]\nheader = "a\\r\\nSet-Cookie: b"',
+            [
+                'server.header: expected printable ASCII without blanks around it, or "",'
+                ' got "a\\r\\nSet-Cookie: b"'
+            ],
+            id="no header value",
+        ),
+        pytest.param(
+            "[server]\naccess_log = false",
+            ['server.access_log: expected the name of a file, "-" or "", got false'],
+            id="a bool is no text",
+        ),
+        pytest.param(
+            "[server]\ncolour = 3",
+            ["server.colour: unknown key; expected advertise, prefer, header, access_log"],
+            id="unknown key",
+        ),
+        pytest.param(
+            "[limits]\nhead_byte = 3",
+            ['limits.head_byte: unknown key; did you mean "head_bytes"?'],
+            id="misspelt key",
+        ),
+        pytest.param(
+            "[sever]\nadvertise = true", ['sever: unknown section; did you mean "server"?'], id="misspelt section"
+        ),
+        pytest.param(
+            "colour = 3",
+            ["colour: unknown section; expected server, listen, http, switch, limits"],
+            id="unknown section",
+        ),
+        pytest.param(
+            "server = 5",
+            ["server: expected a table with the keys advertise, prefer, header, access_log, got 5"],
+            id="a section that is no table",
+        ),
+        pytest.param(
+            '[http]\npath = "/"', ["http: expected [[http]], which may occur several times, got {…}"], id="one bracket"
+        ),
+        pytest.param("switch = [3]", ["switch[0]: expected a table, got 3"], id="a list of something else"),
+        pytest.param(
+            '[[http]]\npath = "/"',
+            ["http[0]: expected exactly one of static, resource, wsgi, got none of them"],
+            id="nothing to serve",
+        ),
+        pytest.param(
+            '[[http]]\npath = "/"\nstatic = "a"\nwsgi = "a:b"',
+            ["http[0]: expected exactly one of static, resource, wsgi, got static and wsgi"],
+            id="two things to serve",
+        ),
+        pytest.param(
+            '[[http]]\npath = "/"\nresource = "module"',
+            ['http[0].resource: expected what to import, as "package.module:name", got "module"'],
+            id="a module without a name in it",
+        ),
+        pytest.param(
+            '[[http]]\npath = "/a"\nstatic = "a"\n[[http]]\npath = "/a/"\nstatic = "b"',
+            ['http[1].path: is the path of http[0] too: "/a/"'],
+            id="a path twice",
+        ),
+        pytest.param(
+            '[[http]]\npath = 1\nstatic = "a"\n[[http]]\npath = 2\nstatic = "b"',
+            [f"http[0].path: expected {PATH}, got 1", f"http[1].path: expected {PATH}, got 2"],
+            id="two wrong paths are not the same path",
+        ),
+        pytest.param(
+            '[[switch]]\npath = "addone"\n[[switch]]\npath = "/a?b"\nprotocol = ""',
+            [
+                f'switch[0].path: expected {PATH}, got "addone"',
+                "switch[0].protocol: missing; expected the name of a plugin",
+                f'switch[1].path: expected {PATH}, got "/a?b"',
+                'switch[1].protocol: expected the name of a plugin, got ""',
+            ],
+            id="switches are counted from 0",
+        ),
+        pytest.param(
+            '[server]\n"a b\\u001b[31m" = 1',
+            ['server."a b\\u001b[31m": unknown key; expected advertise, prefer, header, access_log'],
+            id="a key that a terminal would obey",
+        ),
+        pytest.param(
+            f'[server]\nprefer = "{"x" * 500}"',
+            [f'server.prefer: expected one of "client", "server", got "{"x" * 60}"…'],
+            id="a long value is cut",
+        ),
+        pytest.param(
+            '[server]\nkey = "server"', ["server.key: unknown key; expected advertise, prefer, header, access_log"],
+            id="key is no key",
+        ),
+    ],
+)  # fmt: skip
+def test_a_mistake_names_its_key_what_was_expected_and_what_there_is(text: str, lines: list[str]) -> None:
+    assert wrong(text) == lines
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param(
+            "[server]\nadvertise true",
+            ": the syntax is wrong: at line 2, column 11: Expected '=' after a key in a key/value pair",
+            id="in a line",
+        ),
+        pytest.param("[server", ": the syntax is wrong: at end of document: Expected ']' at the end of a table declaration",
+            id="at the end"),
+        pytest.param("a = " + "[" * 10_000, ": the syntax is wrong: tables or lists are nested too deeply", id="deep"),
+    ],
+)  # fmt: skip
+def test_a_syntax_error_is_the_only_mistake_and_says_where(text: str, line: str) -> None:
+    value, lines = read(text)
+    assert (value, lines) == (Config(file="switchd.toml", folder=FOLDER), [line])
+
+
+def test_a_number_that_python_does_not_take_is_a_mistake() -> None:
+    _, lines = read("a = " + "1" * 5000)
+    assert len(lines) == 1
+    assert "the syntax is wrong: Exceeds the limit" in lines[0]
+
+
+@pytest.mark.parametrize("text", ["", "listen = []"])
+def test_without_a_listener_there_is_one_mistake(text: str) -> None:
+    assert read(text)[1] == [
+        "listen: missing; expected at least one [[listen]] with an endpoint, or --listen ENDPOINT"
+    ]
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    text = """
+        sever = 1
+        [server]
+        advertise = "yes"
+        header = "é"
+        [[listen]]
+        endpoint = 8080
+        [[http]]
+        static = "site"
+        [[switch]]
+        path = "/a"
+        require = 1
+        [limits]
+        head_bytes = "16k"
+        switch_second = 1
+    """
+    assert [line.partition(":")[0] for line in read(text)[1]] == [
+        "server.advertise",
+        "server.header",
+        "listen[0].endpoint",
+        "http[0].path",
+        "switch[0].protocol",
+        "switch[0].require",
+        "limits.head_bytes",
+        "limits.switch_second",
+        "sever",
+    ]
+
+
+def test_what_is_right_beside_a_mistake_is_kept_for_further_checks() -> None:
+    text = """
+        [server]
+        header = 5
+        access_log = ""
+        [[listen]]
+        [[http]]
+        path = "no"
+        static = "site"
+        [[http]]
+        path = "/x"
+        [[switch]]
+        protocol = "addone"
+        close = true
+        max_digits = 5
+        [[switch]]
+        path = "/b"
+        [limits]
+        head_bytes = 2048
+        body_bytes = -1
+    """
+    value, mistakes = read(text)
+    assert len(mistakes) == 7
+    assert value == Config(
+        server=Server(access_log=""),
+        listen=(),
+        http=(Http("/", static="site", key="http[0]"),),
+        switch=(
+            Switch("/", "addone", close=True, options={"max_digits": 5}, key="switch[0]"),
+            Switch("/b", "", key="switch[1]"),
+        ),
+        limits=Limits(head_bytes=2048),
+        file="switchd.toml",
+        folder=FOLDER,
+    )
+
+
+# Files
+
+
+def test_a_file_is_named_as_the_operator_did_and_its_folder_is_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.toml").write_text(LISTEN)
+    monkeypatch.chdir(tmp_path)
+    value, mistakes = config.load("a.toml")
+    assert (value.file, value.folder, mistakes) == ("a.toml", tmp_path, ())
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        pytest.param(None, "cannot be read: No such file or directory", id="missing"),
+        pytest.param(b"a = 1\nb = '\xff'", "cannot be read: it is not UTF-8: line 2 holds the byte 0xff", id="binary"),
+        pytest.param(b"#" * (config.FILE_BYTES + 1), "cannot be read: it is longer than 1048576 bytes", id="long"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    file = tmp_path / "a.toml"
+    if content is not None:
+        file.write_bytes(content)
+    value, mistakes = config.load(str(file))
+    assert value == Config(file=str(file), folder=tmp_path)
+    assert [(mistake.key, mistake.problem) for mistake in mistakes] == [("", problem)]
+
+
+def test_a_folder_and_an_impossible_name_are_mistakes(tmp_path: Path) -> None:
+    assert [config.load(name)[1][0].problem for name in (str(tmp_path), "\0")] == [
+        "cannot be read: Is a directory",
+        "cannot be read: embedded null byte",
+    ]
+
+
+def test_load_passes_listeners_on(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("")
+    value, mistakes = config.load(str(tmp_path / "a.toml"), ["tcp:1"])
+    assert (value.listen, mistakes) == ((Listen("tcp:1", "--listen"),), ())
+
+
+# The reference configuration
+
+
+def test_the_default_is_the_reference_configuration() -> None:
+    value, mistakes = config.default()
+    assert mistakes == ()
+    assert value == Config(
+        listen=(Listen("tcp:8080:interface=127.0.0.1", "listen[0]"),),
+        http=(Http("/", resource="switchd.pages:index", key="http[0]"),),
+        switch=(Switch("/addone", "addone", options={"max_digits": 10_000}, key="switch[0]"),),
+        file="default.toml",
+        folder=REFERENCE.parent,
+    )
+
+
+def test_the_default_takes_listeners() -> None:
+    assert config.default(["tcp:1"])[0].listen == (Listen("tcp:1", "--listen"),)
+
+
+@pytest.mark.parametrize("cls", [Server, Limits])
+def test_the_reference_shows_every_default(cls: type) -> None:
+    section = tomllib.loads(REFERENCE.read_text())[cls.__name__.lower()]
+    defaults = {attribute.name: attribute.default for attribute in attrs.fields(cls)}
+    assert section == defaults
+    assert list(section) == list(keys(cls))
+
+
+@pytest.mark.parametrize("cls", [Server, Listen, Http, Switch, Limits])
+def test_the_reference_and_the_docstring_mention_every_key(cls: type) -> None:
+    _, _, text = REFERENCE.read_text().partition(f"[{cls.__name__.lower()}]")
+    section = re.split(r"(?m)^\[+(?!%s)" % cls.__name__.lower(), text)[0]
+    for key in keys(cls):
+        assert re.search(rf"(?m)^#?{key} *= .*$", section), key
+        assert f"        {key}: " in (cls.__doc__ or ""), key
+
+
+def test_every_example_in_the_reference_is_right() -> None:
+    text = REFERENCE.read_text()
+    value, mistakes = parse(re.sub(r"(?m)^#(?=\S)", "", text), "default.toml", FOLDER)
+    assert mistakes == ()
+    assert (len(value.listen), len(value.http), value.switch[0].require) == (7, 3, False)
+
+
+# The options of plugins
+
+
+class Level(enum.Enum):
+    LOW = "low"
+    HIGH = "high"
+
+
+class Word(str, enum.Enum):
+    YES = "yes"
+
+
+@frozen
+class Inner:
+    size: Annotated[int, Range(1, 9, "apples")]
+    names: list[str] = field(factory=list)
+
+
+def _even(instance: object, attribute: Attribute[int], value: int) -> None:
+    if value % 2:
+        raise ValueError(f"expected an even number, got {value}")
+
+
+def _no_a(text: str) -> str:
+    if "a" in text:
+        raise ValueError("an a is not allowed")
+    return text.upper()
+
+
+@frozen
+class Everything:
+    text: str
+    flag: bool = False
+    level: Level = Level.LOW
+    word: Word = Word.YES
+    mode: Literal["r", "w", 1] = "r"
+    ratio: float = 0.5
+    origins: tuple[str, ...] = ("a", "b")
+    ports: tuple[Annotated[int, Range(1, 65535, "ports")], ...] = ()
+    tags: frozenset[str] = frozenset()
+    wait: Annotated[float, Range(0, 60, "seconds")] | None = None
+    file: Path | None = None
+    raw: bytes = b""
+    inner: Inner | None = None
+    inners: tuple[Inner, ...] = ()
+    even: int = field(default=0, validator=_even)
+    upper: str = field(default="", converter=_no_a)
+    pattern: re.Pattern[str] = field(default="", converter=re.compile)
+    one_of: str = field(default="x", validator=attrs.validators.in_(["x", "y"]))
+    computed: int = field(init=False, default=3)
+
+
+def given_options(text: str, cls: type = Everything) -> list[str]:
+    """What is wrong with a table of options."""
+    value, mistakes = options(cls, tomllib.loads(text), "switch[2]")
+    assert (value is None) == bool(mistakes)
+    return [f"{mistake.key}: {mistake.problem}" for mistake in mistakes]
+
+
+def test_options_become_an_instance_of_the_class() -> None:
+    table = tomllib.loads("""
+        text = "t"
+        flag = true
+        level = "high"
+        word = "yes"
+        mode = 1
+        ratio = 2
+        origins = ["x"]
+        ports = [1, 65535]
+        tags = ["t", "t"]
+        wait = 60
+        file = "a/b"
+        raw = "é"
+        inner = { size = 9, names = ["n"] }
+        inners = [{ size = 1 }, { size = 2 }]
+        even = 4
+        upper = "bc"
+        pattern = "x+"
+        one_of = "y"
+    """)
+    assert options(Everything, table, "switch[0]") == (
+        Everything(
+            text="t",
+            flag=True,
+            level=Level.HIGH,
+            word=Word.YES,
+            mode=1,
+            ratio=2.0,
+            origins=("x",),
+            ports=(1, 65535),
+            tags=frozenset({"t"}),
+            wait=60.0,
+            file=Path("a/b"),
+            raw="é".encode(),
+            inner=Inner(9, ["n"]),
+            inners=(Inner(1), Inner(2)),
+            even=4,
+            upper="bc",
+            pattern="x+",
+            one_of="y",
+        ),
+        (),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        pytest.param("", ["text: missing; expected text"], id="missing"),
+        pytest.param("text = 5", ["text: expected text, got 5"], id="no text"),
+        pytest.param('text = ""\nlevel = "LOW"', ['level: expected one of "low", "high", got "LOW"'], id="enum"),
+        pytest.param('text = ""\nword = "no"', ['word: expected one of "yes", got "no"'], id="enum of texts"),
+        pytest.param('text = ""\nmode = true', ['mode: expected one of "r", "w", 1, got true'], id="true is not 1"),
+        pytest.param('text = ""\norigins = "a"', ['origins: expected a list, each item text, got "a"'], id="no list"),
+        pytest.param('text = ""\norigins = ["a", 1]', ["origins[1]: expected text, got 1"], id="an item"),
+        pytest.param(
+            'text = ""\nports = [1, 0, 65536]',
+            [
+                "ports[1]: expected a whole number of ports from 1 to 65535, got 0",
+                "ports[2]: expected a whole number of ports from 1 to 65535, got 65536",
+            ],
+            id="items out of range",
+        ),
+        pytest.param(
+            'text = ""\nwait = [1, [2], {}]',
+            ["wait: expected a number of seconds from 0 to 60, got [1, […], {}]"],
+            id="a list for a number",
+        ),
+        pytest.param('text = ""\nfile = 1', ["file: expected the name of a file or folder, got 1"], id="no file"),
+        pytest.param('text = ""\nraw = 5', ["raw: expected text, got 5"], id="no bytes"),
+        pytest.param(
+            'text = ""\ninner = 1', ["inner: expected a table with the keys size, names, got 1"], id="no table"
+        ),
+        pytest.param(
+            'text = ""\ninner = { size = 10, name = 1 }',
+            [
+                "inner.size: expected a whole number of apples from 1 to 9, got 10",
+                'inner.name: unknown key; did you mean "names"?',
+            ],
+            id="in a table",
+        ),
+        pytest.param(
+            'text = ""\ninners = [{ size = 1 }, {}]',
+            ["inners[1].size: missing; expected a whole number of apples from 1 to 9"],
+            id="in a list of tables",
+        ),
+        pytest.param(
+            'text = ""\neven = 3\nupper = "a"\none_of = "z"',
+            [
+                "even: expected an even number, got 3",
+                "upper: an a is not allowed",
+                "one_of: 'one_of' must be in ['x', 'y'] (got 'z')",
+            ],
+            id="validators and converters",
+        ),
+        pytest.param('text = ""\nwat = 3', ['wat: unknown key; did you mean "wait"?'], id="misspelt"),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_named(text: str, lines: list[str]) -> None:
+    assert given_options(text) == [f"switch[2].{line}" for line in lines]
+
+
+def test_a_value_that_only_a_converter_refuses_without_valueerror_is_named_by_its_table() -> None:
+    (line,) = given_options('text = ""\npattern = "("')
+    assert line.startswith("switch[2]: ")
+    assert "missing ), unterminated subpattern" in line
+
+
+@frozen
+class Pair:
+    low: int
+    high: int = field()
+
+    @high.validator
+    def _above_low(self, attribute: Attribute[int], value: int) -> None:
+        if value < self.low:
+            raise ValueError("high is below low")
+
+
+def test_a_validator_that_needs_other_fields_is_named_by_its_table() -> None:
+    assert given_options("low = 1\nhigh = 2", Pair) == []
+    assert given_options("low = 2\nhigh = 1", Pair) == ["switch[2]: high is below low"]
+
+
+def test_an_option_may_be_a_misspelt_key_of_the_table_itself() -> None:
+    _, mistakes = options(NoOptions, {"requre": True}, "switch[0]", also=config.RESERVED)
+    assert [mistake.problem for mistake in mistakes] == ['unknown key; did you mean "require"?']
+
+
+def test_where_no_options_are_none_is_expected() -> None:
+    assert given_options("a = 1", NoOptions) == ["switch[2].a: unknown key; there is none to expect"]
+
+
+def test_options_that_are_no_table_are_a_mistake() -> None:
+    _, mistakes = options(Inner, [1], "switch[0]")
+    assert [mistake.problem for mistake in mistakes] == ["expected a table with the keys size, names, got [1]"]
+
+
+@frozen
+class Unreadable:
+    number: complex = 0j
+
+
+@frozen
+class Unresolved:
+    number: Missing = 0  # type: ignore[name-defined]  # noqa: F821
+
+
+@frozen
+class Misruled:
+    numbers: Annotated[tuple[int, ...], Range(1, 2, "bytes")] = ()
+
+
+@pytest.mark.parametrize(
+    ("cls", "problem"),
+    [
+        (Unreadable, "<class 'complex'> is not a type that a configuration can hold"),
+        (Unresolved, "the types of Unresolved cannot be found: NameError: name 'Missing' is not defined"),
+        (Misruled, "a Range is not for tuple[int, ...]"),
+        (Level, "<enum 'Level'> is not an attrs class"),
+    ],
+)
+def test_a_class_that_cannot_be_filled_is_a_mistake_of_its_plugin(cls: type, problem: str) -> None:
+    value, mistakes = options(cls, {}, "switch[0]")
+    assert value is None
+    if cls is not Level:  # that one is no class of options at all
+        assert [(mistake.key, mistake.problem) for mistake in mistakes] == [("switch[0]", f"TypeError: {problem}")]
+    with pytest.raises(TypeError, match=re.escape(problem)):
+        describe(cls)
+
+
+def test_options_are_described_in_words() -> None:
+    assert [(each.name, each.type, each.default) for each in describe(Everything)] == [
+        ("text", "text", "required"),
+        ("flag", "true or false", "false"),
+        ("level", 'one of "low", "high"', '"low"'),
+        ("word", 'one of "yes"', '"yes"'),
+        ("mode", 'one of "r", "w", 1', '"r"'),
+        ("ratio", "a number", "0.5"),
+        ("origins", "a list, each item text", '["a", "b"]'),
+        ("ports", "a list, each item a whole number of ports from 1 to 65535", "[]"),
+        ("tags", "a list, each item text", "[]"),
+        ("wait", "a number of seconds from 0 to 60", "none"),
+        ("file", "the name of a file or folder", "none"),
+        ("raw", "text", '""'),
+        ("inner", "a table with the keys size, names", "none"),
+        ("inners", "a list, each item a table with the keys size, names", "[]"),
+        ("even", "a whole number", "0"),
+        ("upper", "text", '""'),
+        ("pattern", "a value", '""'),
+        ("one_of", "text", '"x"'),
+    ]
+    assert [each.default for each in describe(Inner)] == ["required", "[]"]
+
+
+# Anything at all
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=200))
+def test_no_text_makes_parse_raise(text: str) -> None:
+    parse(text, "any", FOLDER)
+
+
+_KEYS = sorted({"options", "key", *(key for cls in (Server, Listen, Http, Switch, Limits) for key in keys(cls))})
+_names = st.sampled_from(_KEYS) | st.text(max_size=5)
+_scalars = st.integers() | st.floats() | st.booleans() | st.text(max_size=20)
+_values = st.recursive(
+    _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=3), max_leaves=8
+)
+_tables = st.dictionaries(_names, _values, max_size=5)
+_sections = st.sampled_from(["server", "listen", "http", "switch", "limits", "other"])
+
+
+def _toml(value: Any) -> str:
+    """TOML for a value, in a notation that is always right."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + "".join(f"\\U{ord(character):08x}" for character in value) + '"'
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_toml(key)} = {_toml(item)}' for key, item in value.items())}}}"
+    return str(value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(_sections, _values | _tables | st.lists(_tables, max_size=3), max_size=6))
+def test_no_document_makes_parse_raise_and_every_mistake_is_one_bounded_line(document: dict[str, Any]) -> None:
+    text = "\n".join(f"{name} = {_toml(value)}" for name, value in document.items())
+    assert tomllib.loads(text) is not None
+    value, mistakes = parse(text, "any", FOLDER)
+    assert isinstance(value, Config)
+    for mistake in mistakes:
+        assert f"{mistake.key}{mistake.problem}".isprintable()
+        assert len(f"{mistake.key}{mistake.problem}") < 1000
