@@ -324,10 +324,18 @@ class _Reader:
         """The listeners. The file's own are checked also where they do not count."""
         tables = self._tables("listen")
         ours = [self._table(Listen("", key), table, key) for key, table in tables]
-        others = [self._table(Listen("", "--listen"), {"endpoint": text}, "--listen") for text in instead]
+        others = [self._from_command_line(text) for text in instead]
         if not instead and self._document.get("listen", []) == []:
             self._wrong("listen", "missing; expected at least one [[listen]] with an endpoint, or --listen ENDPOINT")
         return tuple(listen for listen in (others if instead else ours) if listen.endpoint)
+
+    def _from_command_line(self, text: str) -> Listen:
+        key = "--listen"
+        try:
+            return Listen(_converter.structure(text, cast(Any, Endpoint)), key)
+        except ValueError as error:
+            self._wrong(key, str(error))
+            return Listen("", key)
 
     def http(self) -> tuple[Http, ...]:
         """What ordinary requests get, without those that are too wrong to serve anything."""
@@ -669,7 +677,7 @@ def _choice(value: object, kind: Any) -> object:
 
 
 def _scalar(value: Any, kind: Any) -> object:
-    if _is_choice(kind):  # an Enum that is also a str or an int: cattrs asks the hook of that
+    if _is_choice(kind):  # an Enum may also be a str or an int, so it comes here
         return _choice(value, kind)
     if kind in (bytes, Path) and type(value) is str:
         return value.encode() if kind is bytes else Path(value)
@@ -755,8 +763,8 @@ def _field_hook(attribute: Attribute[Any]) -> _Hook:
 
 def _make_converter() -> Converter:
     converter = Converter()
-    for scalar in _SCALARS:
-        converter.register_structure_hook(scalar, _scalar)
+    for kind in (*_SCALARS, Enum):  # these stand for their subclasses too
+        converter.register_structure_hook(kind, _scalar)
     converter.register_structure_hook_factory(attrs.has, _table_hook)
     converter.register_structure_hook_factory(_is_list, _list_hook)
     converter.register_structure_hook_factory(lambda kind: _rule(kind) is not None, _ruled_hook)

@@ -41,6 +41,7 @@ class Pipe(Protocol):
         self._clock = clock
         self._wait = wait
         self._console: Any = None
+        self._readable = False  # whether somebody reads standard output
         self._outcome: Failure | None = None
         self._timer: Any = None
         self._closing = False
@@ -48,6 +49,7 @@ class Pipe(Protocol):
     def connectionMade(self) -> None:
         """See `IProtocol`."""
         self._console = self._attach(_Console(self))
+        self._readable = True
         self._console.registerProducer(self.transport, True)
         self.transport.registerProducer(self._console, True)
 
@@ -61,13 +63,13 @@ class Pipe(Protocol):
         """See `IProtocol`."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        if self._outcome is not None:
-            self.ended.errback(self._outcome)
-            return
-        if not (self._closing or reason.check(ConnectionDone)):
+        if self._outcome is None and not (self._closing or reason.check(ConnectionDone)):
             self._outcome = reason
-        self._console.unregisterProducer()
-        self._console.loseConnection()
+        if self._readable:
+            self._console.unregisterProducer()
+            self._console.loseConnection()
+        else:
+            self.written_out()
 
     def input_ended(self) -> None:
         """Standard input has come to its end."""
@@ -81,11 +83,12 @@ class Pipe(Protocol):
     def output_ended(self) -> None:
         """Nobody reads standard output any more."""
         self._outcome = Failure(BrokenPipeError())
+        self._readable = False
         self.transport.unregisterProducer()
         self.transport.abortConnection()
 
     def written_out(self) -> None:
-        """Everything has been written to standard output, which is closed for us now."""
+        """Everything that will be written to standard output has been."""
         self.ended.callback(None) if self._outcome is None else self.ended.errback(self._outcome)
 
     def _close(self) -> None:

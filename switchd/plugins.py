@@ -86,7 +86,8 @@ class _Unusable(Exception):
 def find(package: str = "twisted.plugins") -> Found:
     """Import every plugin file and see what it declares.
 
-    A file that is sound is imported once in the life of the process; one that is broken is tried again each time.
+    A file that is sound is imported once in the life of the process. Of one that is broken nothing counts, and it is
+    tried again each time.
 
     Args:
         package: The package to look into; its `__path__` names all the folders.

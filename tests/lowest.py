@@ -1,11 +1,10 @@
 """Print the lower bounds of setup.cfg as pip constraints: `Twisted[tls]>=25.5` becomes `Twisted==25.5`."""
 
 import configparser
-import re
 
 if __name__ == "__main__":
     setup = configparser.ConfigParser()
     setup.read("setup.cfg", encoding="utf-8")
-    for line in setup["options"]["install_requires"].split():
-        name, bound = line.split(">=")
-        print(f"{re.sub(r'\[.*\]', '', name)}=={bound}")
+    for requirement in setup["options"]["install_requires"].split():
+        name, bound = requirement.split(">=")
+        print(f"{name.partition('[')[0]}=={bound}")

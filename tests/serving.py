@@ -57,7 +57,11 @@ class Says:
 
 @implementer(ISwitch)
 class Accepts:
-    """A switch that accepts, at once or when `later` is fired, and remembers what became of it."""
+    """A switch that accepts, at once or (`late`) when told to, and remembers what became of it.
+
+    Attributes:
+        arrived: Fires when it is asked for a late decision.
+    """
 
     def __init__(self, protocol: Callable[[], Any] = Shout, late: bool = False, **accept: Any) -> None:
         self.protocol = protocol
@@ -68,6 +72,7 @@ class Accepts:
         self.abandoned = 0
         self.cancelled = 0
         self.waiting: list[Deferred[Answer]] = []
+        self.arrived: Deferred[None] = Deferred()
 
     def offer(self, request: Request, offer: Offer) -> Any:
         self.asked.append(request)
@@ -75,6 +80,7 @@ class Accepts:
             return self.answer()
         waiting: Deferred[Answer] = Deferred(self._cancel)
         self.waiting.append(waiting)
+        self.arrived.callback(None)
         return waiting
 
     def answer(self) -> Accept:

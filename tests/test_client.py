@@ -323,24 +323,24 @@ class TestConnect:
     def test_it_connects_to_host_and_port_and_asks(self) -> None:
         reactor = MemoryReactorClock()
         connect(reactor, "http://127.0.0.1:8080/addone", b"addone", Heard())
-        host, port, factory, *_ = reactor.tcpClients[0]
-        assert (host, port) == ("127.0.0.1", 8080)
-        wire = Wire(factory.buildProtocol(None), Clock())
+        attempt: Any = reactor.tcpClients[0]
+        assert attempt[:2] == ("127.0.0.1", 8080)
+        wire = Wire(attempt[2].buildProtocol(None), Clock())
         assert wire.received.startswith(b"GET /addone HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n")
 
     def test_it_fires_with_the_protocol(self) -> None:
         reactor, protocol, outcomes = MemoryReactorClock(), Heard(), list[Any]()
         connect(reactor, "unix:/run/s.sock:/addone", b"addone", protocol).addBoth(outcomes.append)
-        path, factory, *_ = reactor.unixClients[0]
-        assert path == "/run/s.sock"
-        Wire(factory.buildProtocol(None), Clock()).send(SWITCHED + b"42\n")
+        attempt: Any = reactor.unixClients[0]
+        assert attempt[0] == "/run/s.sock"
+        Wire(attempt[1].buildProtocol(None), Clock()).send(SWITCHED + b"42\n")
         assert outcomes == [protocol]
         assert protocol.data == b"42\n"
 
     def test_a_connection_that_is_refused_is_the_endpoint_s_error(self) -> None:
         reactor, outcomes = MemoryReactorClock(), list[Any]()
         connect(reactor, "unix:/run/s.sock", b"addone", Heard()).addBoth(outcomes.append)
-        _, factory, *_ = reactor.unixClients[0]
+        factory: Any = reactor.unixClients[0][1]
         factory.clientConnectionFailed(reactor.connectors[0], Failure(ConnectionRefusedError()))
         assert outcomes[0].check(ConnectionRefusedError)
 

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchd import config
-from switchd.config import Config, Http, Limits, Listen, Server, Switch, describe, keys, options, parse
+from switchd.config import Config, Http, Limits, Listen, OptionHelp, Server, Switch, describe, keys, options, parse
+from switchd.errors import Mistake
 from switchd.interfaces import NoOptions, Range
 
 FOLDER = Path("/etc/switchd")
@@ -125,7 +126,7 @@ def test_tables_are_checked_also_where_they_do_not_count() -> None:
 
 
 def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
-    assert read("", [""])[1] == ['--listen.endpoint: expected a Twisted endpoint, for example "tcp:8080", got ""']
+    assert read("", [""])[1] == ['--listen: expected a Twisted endpoint, for example "tcp:8080", got ""']
 
 
 # Mistakes
@@ -174,10 +175,7 @@ def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
         ),
         pytest.param(
             f"[limits]\nhead_bytes = 0x{'f' * 5000}",
-            [
-                "limits.head_bytes: expected a whole number of bytes from 1024 to 1048576,"
-                " got an integer of 20000 bits"
-            ],
+            ["limits.head_bytes: expected a whole number of bytes from 1024 to 1048576, got an integer of 20000 bits"],
             id="an integer that Python refuses to write out",
         ),
         pytest.param(
@@ -190,10 +188,7 @@ def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
         ),
         pytest.param(
             '[server]\nheader = "a\\r\\nSet-Cookie: b"',
-            [
-                'server.header: expected printable ASCII without blanks around it, or "",'
-                ' got "a\\r\\nSet-Cookie: b"'
-            ],
+            ['server.header: expected printable ASCII without blanks around it, or "", got "a\\r\\nSet-Cookie: b"'],
             id="no header value",
         ),
         pytest.param(
@@ -274,11 +269,12 @@ def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
             id="a long value is cut",
         ),
         pytest.param(
-            '[server]\nkey = "server"', ["server.key: unknown key; expected advertise, prefer, header, access_log"],
+            '[server]\nkey = "server"',
+            ["server.key: unknown key; expected advertise, prefer, header, access_log"],
             id="key is no key",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_names_its_key_what_was_expected_and_what_there_is(text: str, lines: list[str]) -> None:
     assert wrong(text) == lines
 
@@ -291,11 +287,14 @@ def test_a_mistake_names_its_key_what_was_expected_and_what_there_is(text: str, 
             ": the syntax is wrong: at line 2, column 11: Expected '=' after a key in a key/value pair",
             id="in a line",
         ),
-        pytest.param("[server", ": the syntax is wrong: at end of document: Expected ']' at the end of a table declaration",
-            id="at the end"),
+        pytest.param(
+            "[server",
+            ": the syntax is wrong: at end of document: Expected ']' at the end of a table declaration",
+            id="at the end",
+        ),
         pytest.param("a = " + "[" * 10_000, ": the syntax is wrong: tables or lists are nested too deeply", id="deep"),
     ],
-)  # fmt: skip
+)
 def test_a_syntax_error_is_the_only_mistake_and_says_where(text: str, line: str) -> None:
     value, lines = read(text)
     assert (value, lines) == (Config(file="switchd.toml", folder=FOLDER), [line])
@@ -309,9 +308,7 @@ def test_a_number_that_python_does_not_take_is_a_mistake() -> None:
 
 @pytest.mark.parametrize("text", ["", "listen = []"])
 def test_without_a_listener_there_is_one_mistake(text: str) -> None:
-    assert read(text)[1] == [
-        "listen: missing; expected at least one [[listen]] with an endpoint, or --listen ENDPOINT"
-    ]
+    assert read(text)[1] == ["listen: missing; expected at least one [[listen]] with an endpoint, or --listen ENDPOINT"]
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
@@ -452,8 +449,8 @@ def test_the_reference_shows_every_default(cls: type) -> None:
 
 @pytest.mark.parametrize("cls", [Server, Listen, Http, Switch, Limits])
 def test_the_reference_and_the_docstring_mention_every_key(cls: type) -> None:
-    _, _, text = REFERENCE.read_text().partition(f"[{cls.__name__.lower()}]")
-    section = re.split(r"(?m)^\[+(?!%s)" % cls.__name__.lower(), text)[0]
+    _, *parts = re.split(r"(?m)^#?\[+(\w+)\]+$", REFERENCE.read_text())
+    section = "".join(text for name, text in zip(parts[::2], parts[1::2], strict=True) if name == cls.__name__.lower())
     for key in keys(cls):
         assert re.search(rf"(?m)^#?{key} *= .*$", section), key
         assert f"        {key}: " in (cls.__doc__ or ""), key
@@ -474,7 +471,7 @@ class Level(enum.Enum):
     HIGH = "high"
 
 
-class Word(str, enum.Enum):
+class Word(enum.StrEnum):
     YES = "yes"
 
 
@@ -495,6 +492,10 @@ def _no_a(text: str) -> str:
     return text.upper()
 
 
+def _compiled(text: str) -> re.Pattern[str]:
+    return re.compile(text)
+
+
 @frozen
 class Everything:
     text: str
@@ -513,8 +514,10 @@ class Everything:
     inners: tuple[Inner, ...] = ()
     even: int = field(default=0, validator=_even)
     upper: str = field(default="", converter=_no_a)
-    pattern: re.Pattern[str] = field(default="", converter=re.compile)
+    pattern: re.Pattern[str] = field(default="", converter=_compiled)
     one_of: str = field(default="x", validator=attrs.validators.in_(["x", "y"]))
+    remarked: Annotated[int, "a remark for somebody else"] = 2000
+    later: int = field(default=attrs.Factory(lambda self: self.even, takes_self=True))
     computed: int = field(init=False, default=3)
 
 
@@ -545,6 +548,7 @@ def test_options_become_an_instance_of_the_class() -> None:
         upper = "bc"
         pattern = "x+"
         one_of = "y"
+        remarked = 3
     """)
     assert options(Everything, table, "switch[0]") == (
         Everything(
@@ -566,6 +570,8 @@ def test_options_become_an_instance_of_the_class() -> None:
             upper="bc",
             pattern="x+",
             one_of="y",
+            remarked=3,
+            later=4,
         ),
         (),
     )
@@ -621,9 +627,10 @@ def test_options_become_an_instance_of_the_class() -> None:
             ],
             id="validators and converters",
         ),
+        pytest.param('text = ""\nremarked = []', ["remarked: expected a whole number, got []"], id="remarked"),
         pytest.param('text = ""\nwat = 3', ['wat: unknown key; did you mean "wait"?'], id="misspelt"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_option_is_named(text: str, lines: list[str]) -> None:
     assert given_options(text) == [f"switch[2].{line}" for line in lines]
 
@@ -632,6 +639,13 @@ def test_a_value_that_only_a_converter_refuses_without_valueerror_is_named_by_it
     (line,) = given_options('text = ""\npattern = "("')
     assert line.startswith("switch[2]: ")
     assert "missing ), unterminated subpattern" in line
+
+
+def test_an_attribute_without_a_type_takes_the_value_as_it_is() -> None:
+    cls = attrs.make_class("Untyped", {"anything": field()})
+    value, _ = options(cls, {"anything": [1, "a"]}, "switch[0]")
+    assert value == cls([1, "a"])
+    assert describe(cls) == (OptionHelp("anything", "a value", "required"),)
 
 
 @frozen
@@ -688,13 +702,16 @@ class Misruled:
         (Level, "<enum 'Level'> is not an attrs class"),
     ],
 )
-def test_a_class_that_cannot_be_filled_is_a_mistake_of_its_plugin(cls: type, problem: str) -> None:
-    value, mistakes = options(cls, {}, "switch[0]")
-    assert value is None
-    if cls is not Level:  # that one is no class of options at all
-        assert [(mistake.key, mistake.problem) for mistake in mistakes] == [("switch[0]", f"TypeError: {problem}")]
+def test_a_class_that_cannot_be_filled_is_not_described(cls: type, problem: str) -> None:
     with pytest.raises(TypeError, match=re.escape(problem)):
         describe(cls)
+
+
+def test_a_class_that_cannot_be_filled_is_a_mistake() -> None:
+    assert options(Misruled, {}, "switch[0]") == (
+        None,
+        (Mistake("switch[0]", "TypeError: a Range is not for tuple[int, ...]"),),
+    )
 
 
 def test_options_are_described_in_words() -> None:
@@ -717,6 +734,8 @@ def test_options_are_described_in_words() -> None:
         ("upper", "text", '""'),
         ("pattern", "a value", '""'),
         ("one_of", "text", '"x"'),
+        ("remarked", "a whole number", "2000"),
+        ("later", "a whole number", "computed"),
     ]
     assert [each.default for each in describe(Inner)] == ["required", "[]"]
 

@@ -1,0 +1,279 @@
+"""The command `switchd`: check a configuration, list the protocols, explain an answer, switch a connection.
+
+Each subcommand is one function from its arguments to an exit status: 0, or 1 after one sentence on standard error; 2 for
+a wrong command line, and 130 after Ctrl-C, as shells have it.
+
+What a subcommand needs is imported inside its function: together that is half a second, which `switchd --help` need not
+take. The reactor is imported there for a better reason: importing it installs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from switchd import __version__
+from switchd.errors import ConfigurationError, Refused, SwitchdError
+from switchd.negotiation import offers
+
+if TYPE_CHECKING:
+    from switchd.config import Config
+    from switchd.factory import Assembly
+    from switchd.plugins import FoundPlugin
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C: 128 and the number of SIGINT."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: Its arguments. None: those of the process.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        SystemExit: With status 2 for a wrong command line, with 0 after --help and --version.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (SwitchdError, OSError) as error:
+        _complain(str(error))
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="switchd", description="A server in which a live connection changes protocol."
+    )
+    parser.add_argument("--version", action="version", version=f"switchd {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="check a configuration file without starting anything")
+    check.add_argument("file", metavar="FILE", help="the configuration file")
+    check.set_defaults(run=_check)
+
+    protocols = commands.add_parser("protocols", help="list the protocols that plugins bring, with their options")
+    protocols.set_defaults(run=_protocols)
+
+    explain = commands.add_parser(
+        "explain",
+        help="say what a server would answer to a request, and by which rule",
+        description="Reads a request from standard input: switchd explain FILE < request.http",
+    )
+    explain.add_argument("file", metavar="FILE", help="the configuration file")
+    explain.set_defaults(run=_explain)
+
+    connect = commands.add_parser(
+        "connect",
+        help="switch a connection, and connect standard input and output to it",
+        description="The end of the input half-closes the connection; the command ends when the server closes it.",
+    )
+    connect.add_argument("url", metavar="URL", help="http://…, https://… or unix:/path/of/socket:/target")
+    connect.add_argument("--protocol", required=True, metavar="TOKEN", type=_token, help="the protocol to switch to")
+    connect.add_argument(
+        "--wait",
+        metavar="SECONDS",
+        type=_seconds,
+        default=2.0,
+        help="https only, where a connection cannot be half-closed: close it when the input has ended and nothing has"
+        " come for so long (default %(default)s)",
+    )
+    connect.set_defaults(run=_connect, usage_error=connect.error)
+    return parser
+
+
+def _token(text: str) -> bytes:
+    token = text.encode()
+    if [bytes(offer) for offer in offers([token])] != [token]:
+        raise argparse.ArgumentTypeError(f"{text!r} is no protocol name, with or without a version")
+    return token
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no time to wait")
+    return seconds
+
+
+def _complain(sentence: str) -> None:
+    print(f"switchd: {sentence}", file=sys.stderr)
+
+
+def _run(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
+    """Run the reactor until `work` is done; its result, or `INTERRUPTED` where a signal ended it."""
+    from twisted.internet import reactor as installed
+    from twisted.internet.defer import CancelledError, Deferred
+    from twisted.python.failure import Failure
+
+    reactor: Any = installed
+    outcomes: list[int | Failure] = []
+
+    def start() -> None:
+        working = Deferred.fromCoroutine(work(reactor))
+        # A signal stops the reactor, which would disconnect everything; what is at work shall not take that for its end.
+        reactor.addSystemEventTrigger("before", "shutdown", working.cancel)
+        working.addBoth(outcomes.append)
+        working.addBoth(lambda _: reactor.stop() if reactor.running else None)
+
+    reactor.callWhenRunning(start)
+    reactor.run()
+    outcome = outcomes[0] if outcomes else INTERRUPTED
+    if isinstance(outcome, Failure):
+        if outcome.check(CancelledError):
+            return INTERRUPTED
+        outcome.raiseException()
+    assert isinstance(outcome, int)
+    return outcome
+
+
+# check
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    try:
+        assembly = _assembled(arguments.file)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{arguments.file}: ok", *_summary(assembly.config), sep="\n    ")
+    return 0
+
+
+def _assembled(file: str) -> Assembly:
+    """A configuration, with everything in it loaded.
+
+    Raises:
+        ConfigurationError: With every mistake.
+    """
+    from twisted.internet import reactor
+
+    from switchd import config
+    from switchd.factory import assemble
+
+    return assemble(*config.load(file), reactor)
+
+
+def _summary(config: Config) -> Iterator[str]:
+    for listen in config.listen:
+        yield f"listens on {listen.endpoint}"
+    for http in config.http:
+        yield f"serves {http.path} from {http.static or http.resource or http.wsgi}"
+    for switch in config.switch:
+        yield f"switches {switch.path} to {switch.protocol}"
+
+
+# protocols
+
+
+def _protocols(arguments: argparse.Namespace) -> int:
+    from switchd import plugins
+
+    found = plugins.find()
+    for plugin in found.plugins:
+        print("\n    ".join(_described(plugin)))
+    for file in found.broken:
+        print(f"broken: {file.path}\n    {file.error}")
+    return 0
+
+
+def _described(found: FoundPlugin) -> Iterator[str]:
+    from switchd import config
+
+    yield found.plugin.name
+    yield f"tokens: {b', '.join(found.plugin.tokens).decode()}"
+    yield f"file: {found.file}"
+    try:
+        options = config.describe(found.plugin.load()[0])
+    except Exception as error:  # a plugin is somebody else's code, and the others are to be listed all the same
+        yield f"cannot be loaded: {config.in_words(error)}"
+        return
+    for option in options:
+        yield f"option {option.name}: {option.type}; default: {option.default}"
+
+
+# explain
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from switchd.explain import explain, read
+
+    try:
+        assembly = _assembled(arguments.file)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 1
+    config = assembly.config
+    limits = config.limits
+    # One byte more than there may be of anything, so that it is seen to be too long.
+    longest = limits.head_bytes + limits.body_bytes + limits.early_bytes + 1
+    given = read(sys.stdin.buffer.read(longest), limits)
+
+    async def work(reactor: Any) -> int:
+        switches = assembly.routes.switches
+        print(await explain(given, switches, config.server.prefer, limits.switch_seconds, reactor), end="")
+        return 0
+
+    return _run(work)
+
+
+# connect
+
+
+def _connect(arguments: argparse.Namespace) -> int:
+    from OpenSSL.SSL import Error as TLSError
+    from twisted.internet.error import ConnectError, ConnectionClosed
+    from twisted.internet.stdio import StandardIO
+
+    from switchd.client import connect
+    from switchd.pipe import Pipe
+
+    async def work(reactor: Any) -> int:
+        pipe = Pipe(lambda protocol: StandardIO(protocol, reactor=reactor), reactor, arguments.wait)
+        try:
+            switching = connect(reactor, arguments.url, arguments.protocol, pipe)
+        except ValueError as error:
+            arguments.usage_error(str(error))
+        try:
+            await switching
+            await pipe.ended
+        except Refused as refused:
+            _complain(str(refused))
+            sys.stderr.write(_printable(refused.body))
+            return 1
+        except BrokenPipeError:
+            return 1  # whoever read our output has had enough, and no sentence of ours is wanted
+        except (ConnectError, ConnectionClosed, TLSError) as error:
+            _complain(str(error))
+            return 1
+        return 0
+
+    # StandardIO makes them non-blocking, for every process that shares them: the shell, too.
+    blocking = {fd: os.get_blocking(fd) for fd in (0, 1)}
+    try:
+        return _run(work)
+    finally:
+        for fd, before in blocking.items():
+            os.set_blocking(fd, before)
+
+
+def _printable(body: bytes) -> str:
+    """Text as a terminal may have it: a server's answer can hold whatever moves a cursor."""
+    text = body.decode("utf-8", "replace")
+    shown = "".join(each if each.isprintable() or each in "\n\t" else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return shown if shown.endswith("\n") or not shown else shown + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
