@@ -1,7 +1,7 @@
 """The command `switchd`: check a configuration, list the protocols, explain an answer, switch a connection.
 
-Each subcommand is one function from its arguments to an exit status: 0, or 1 after one sentence on standard error; 2 for
-a wrong command line, and 130 after Ctrl-C, as shells have it.
+Each subcommand is one function from its arguments to an exit status: 0, or 1 after a sentence on standard error. It is
+2 for a wrong command line, and 130 after Ctrl-C, as everywhere.
 
 What a subcommand needs is imported inside its function: together that is half a second, which `switchd --help` need not
 take. The reactor is imported there for a better reason: importing it installs it.
@@ -14,6 +14,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from switchd import __version__
@@ -115,6 +116,7 @@ def _run(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
     """Run the reactor until `work` is done; its result, or `INTERRUPTED` where a signal ended it."""
     from twisted.internet import reactor as installed
     from twisted.internet.defer import CancelledError, Deferred
+    from twisted.internet.error import ReactorNotRunning
     from twisted.python.failure import Failure
 
     reactor: Any = installed
@@ -122,10 +124,14 @@ def _run(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
 
     def start() -> None:
         working = Deferred.fromCoroutine(work(reactor))
-        # A signal stops the reactor, which would disconnect everything; what is at work shall not take that for its end.
+        # A signal stops the reactor, and that closes all connections: no reason for `work` to complain.
         reactor.addSystemEventTrigger("before", "shutdown", working.cancel)
         working.addBoth(outcomes.append)
-        working.addBoth(lambda _: reactor.stop() if reactor.running else None)
+        working.addBoth(stop)
+
+    def stop(result: object) -> None:
+        with suppress(ReactorNotRunning):
+            reactor.stop()
 
     reactor.callWhenRunning(start)
     reactor.run()
@@ -189,15 +195,15 @@ def _protocols(arguments: argparse.Namespace) -> int:
 
 
 def _described(found: FoundPlugin) -> Iterator[str]:
-    from switchd import config
+    from switchd import schema
 
     yield found.plugin.name
     yield f"tokens: {b', '.join(found.plugin.tokens).decode()}"
     yield f"file: {found.file}"
     try:
-        options = config.describe(found.plugin.load()[0])
+        options = schema.describe(found.plugin.load()[0])
     except Exception as error:  # a plugin is somebody else's code, and the others are to be listed all the same
-        yield f"cannot be loaded: {config.in_words(error)}"
+        yield f"cannot be loaded: {schema.in_words(error)}"
         return
     for option in options:
         yield f"option {option.name}: {option.type}; default: {option.default}"
@@ -232,11 +238,18 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _connect(arguments: argparse.Namespace) -> int:
+    # StandardIO makes them non-blocking, also for the others who share them, such as the shell: to be undone.
+    try:
+        blocking = {fd: os.get_blocking(fd) for fd in (0, 1)}
+    except OSError:
+        _complain("standard input and standard output must be open")
+        return 1
+
     from OpenSSL.SSL import Error as TLSError
     from twisted.internet.error import ConnectError, ConnectionClosed
     from twisted.internet.stdio import StandardIO
 
-    from switchd.client import connect
+    from switchd.client import connect, in_words
     from switchd.pipe import Pipe
 
     async def work(reactor: Any) -> int:
@@ -255,12 +268,10 @@ def _connect(arguments: argparse.Namespace) -> int:
         except BrokenPipeError:
             return 1  # whoever read our output has had enough, and no sentence of ours is wanted
         except (ConnectError, ConnectionClosed, TLSError) as error:
-            _complain(str(error))
+            _complain(in_words(error))
             return 1
         return 0
 
-    # StandardIO makes them non-blocking, for every process that shares them: the shell, too.
-    blocking = {fd: os.get_blocking(fd) for fd in (0, 1)}
     try:
         return _run(work)
     finally:

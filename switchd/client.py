@@ -13,10 +13,13 @@ from urllib.parse import urlsplit
 
 import h11
 from attrs import frozen
+from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 
 from switchd.errors import HandoverError, NotSwitched, Refused
@@ -108,7 +111,7 @@ class SwitchClient(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol`."""
-        self._give_up(f"the connection ended before the answer: {reason.getErrorMessage()}")
+        self._give_up(f"the connection ended before the answer: {in_words(reason.value)}")
 
     def _take(self, event: Any) -> bool:
         """Whether another event may follow at once."""
@@ -170,6 +173,17 @@ class SwitchClient(Protocol):
         self._over = True
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
+
+
+def in_words(error: object) -> str:
+    """Why a connection was lost, for people: what OpenSSL and service_identity say is for debuggers."""
+    match error:
+        case SSL.Error(args=[[*_, (*_, words)]]):
+            return f"TLS: {words}"
+        case VerificationError():
+            return "TLS: the certificate is for another host"
+        case _:
+            return str(error)
 
 
 def _serialised(http: h11.Connection, ask: Ask) -> bytes:
@@ -236,13 +250,7 @@ def _located(reactor: Any, url: str) -> tuple[IStreamClientEndpoint, bytes, byte
     # Its annotation forgets None, which is what connectTCP takes for "as long as it needs".
     endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, parts.hostname, port, timeout=None)  # type: ignore[arg-type]
     if parts.scheme == "https":
-        endpoint = wrapClientTLS(_tls(parts.hostname), endpoint)
+        options = optionsForClientTLS(parts.hostname, acceptableProtocols=[b"http/1.1"])
+        endpoint = wrapClientTLS(options, endpoint)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return endpoint, parts.netloc.encode(), target.encode()
-
-
-def _tls(host: str) -> Any:
-    # Here, because it loads OpenSSL, and only https needs that.
-    from twisted.internet.ssl import optionsForClientTLS
-
-    return optionsForClientTLS(host, acceptableProtocols=[b"http/1.1"])

@@ -1,7 +1,7 @@
 """One structured event for each thing that happens to a connection; logs, metrics and pages listen.
 
-An event is a value. `log` is the listener that writes it through `twisted.logger`, with the event's attributes as the log
-event's fields, so that an observer sees `log_event["event"]` and a person a line.
+An event is a value. `log` is the listener that writes it through `twisted.logger`, with the event's attributes as the
+log event's fields, so that an observer sees `log_event["event"]` and a person a line.
 """
 
 from __future__ import annotations

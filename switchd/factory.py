@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, frozen
 from twisted.internet.defer import Deferred, succeed
@@ -134,17 +134,17 @@ class SwitchFactory(Site):
             self.logPath = str(assembly.config.folder / settings.access_log)
         self._logs_access = settings.access_log != ""
 
-    def buildProtocol(self, addr: IAddress | None) -> http1.Channel:
-        """The protocol that gets a connection's first byte. What looks at that byte before HTTP/1.1 does belongs here."""
+    def buildProtocol(self, addr: IAddress | None) -> http1.Channel:  # type: ignore[override]  # not its generic one
+        """The protocol that gets a connection's first byte: what looks at it before HTTP/1.1 does belongs here."""
         return self._channel()
 
     def _channel(self) -> http1.Channel:
-        channel = http1.Channel()
+        channel: Any = http1.Channel()
         channel.factory = channel.site = channel.server = self
         channel.requestFactory = self.requestFactory
         channel.callLater = self.reactor.callLater
         channel.timeOut = None
-        return channel
+        return cast(http1.Channel, channel)
 
     def acceptableProtocols(self) -> list[bytes]:
         """For ALPN: what we speak, whatever twisted.web could."""
@@ -233,7 +233,7 @@ def _cause(connection: Connection, reason: Failure) -> tuple[str, str]:
     if reason.check(ConnectionLost):
         return "network", "connection lost"
     if not reason.check(ConnectionDone):
-        return "server", f"error: {events.escaped(reason.getErrorMessage())} ({reason.type.__name__})"
+        return "server", f"error: {events.escaped(reason.getErrorMessage())} ({type(reason.value).__name__})"
     if pass_half_close(transport) or not getattr(transport, "disconnecting", False):
         return "client", "closed"
     return "server", "shutdown" if connection.draining else "closed"

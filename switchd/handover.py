@@ -101,9 +101,9 @@ def when_lost(transport: Any, callback: Callable[[Failure], object]) -> None:
 def pass_half_close(transport: Any) -> bool:
     """Let a client that half-closes be answered, whatever the protocol and the wrappers around it know of that.
 
-    An `IHalfCloseableProtocol` is told, also behind wrappers, which Twisted's do not pass on. For any other protocol the
-    connection is closed when what it has written is sent; Twisted by itself would drop that, since it reads the end
-    of input before it writes. In TLS, where the end of the TCP stream is no half-close, it is always the latter.
+    An `IHalfCloseableProtocol` is told, also behind wrappers, which Twisted's do not pass on. For any other protocol
+    the connection is closed when what it has written is sent; Twisted by itself would drop that, since it reads the
+    end of input before it writes. In TLS, where the end of the TCP stream is no half-close, it is always the latter.
 
     Calling it again changes nothing. `handover` calls it.
 
@@ -117,7 +117,7 @@ def pass_half_close(transport: Any) -> bool:
         return False
     hook = vars(bottom).get("readConnectionLost")
     if not isinstance(hook, _HalfClose):
-        hook = bottom.readConnectionLost = _HalfClose(bottom)
+        hook = vars(bottom)["readConnectionLost"] = _HalfClose(bottom)
     return hook.seen
 
 
@@ -323,8 +323,8 @@ class _Gate:
 
 
 def _call_later(transport: Any, seconds: float, function: Callable[[], object]) -> IDelayedCall:
-    reactor = getattr(transport, "reactor", None)
-    if reactor is None:
-        from twisted.internet import reactor  # a transport that does not say whose it is: the installed one's
-    call: IDelayedCall = reactor.callLater(seconds, function)
+    clock: Any = getattr(transport, "reactor", None)
+    if clock is None:
+        from twisted.internet import reactor as clock  # a transport that does not say whose it is: the installed one's
+    call: IDelayedCall = clock.callLater(seconds, function)
     return call

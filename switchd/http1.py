@@ -1,18 +1,17 @@
 """HTTP/1.1 that can switch: twisted.web's channel and request, subclassed.
 
-What twisted.web does well stays its own: parsing, pipelining, back-pressure, resources. Here is what it leaves to us: the
-switch, deadlines and bounds for everything that a client may send, an answer for a client that half-closes, and
+What twisted.web does well stays its own: parsing, pipelining, back-pressure, resources. Here is what it leaves to us:
+the switch, deadlines and bounds for everything that a client may send, an answer for a client that half-closes, and
 the answers that RFC 9110 and 9112 ask for where it closes or accepts silently. This is the only module that knows
 twisted.web's inside; `tests/test_http1_internals.py` fails when that changes.
 
 A connection is in one of these phases, each with one deadline (`Channel._wait`):
 
     idle ──first byte──► head ──► body ──► busy ──answer written──► idle
-     │ keepalive_seconds   │ head_seconds │ body_seconds │
-     ▼ close               ▼ 408          ▼ 408          ├─ decision pending: switch_seconds ──► 503
-                                                         ├─ client half-closed: half_closed_seconds ──► close
-                                                         ├─ switched: this object is garbage
-                                                         └─ last answer, or an error ──► lingering: linger_seconds ──► close
+     │ keepalive_seconds  │ head_  │ body_  ├─ decision pending: switch_seconds ──► 503
+     ▼ close              │ seconds│ seconds├─ client half-closed: half_closed_seconds ──► close
+                          ▼ 408    ▼ 408    ├─ switched: this object is garbage
+                                            └─ last answer, or an error ──► lingering: linger_seconds ──► close
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
-    ISSLTransport,
 )
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -84,8 +83,9 @@ class Verdict:
 class Server(Protocol):
     """What a channel needs of whoever made it (`factory.SwitchFactory`)."""
 
+    reactor: Any
     limits: Limits
-    prefer: str
+    prefer: Literal["client", "server"]
     advertise: bool
     header: bytes
 
@@ -114,7 +114,7 @@ class Server(Protocol):
 class _BoundedChunks(_ChunkedTransferDecoder):
     """A chunked body that may be so long and no longer."""
 
-    def __init__(self, limits: Limits, chunk: Callable[[bytes], object], finish: Callable[[bytes], object]) -> None:
+    def __init__(self, limits: Limits, chunk: Callable[[bytes], None], finish: Callable[[bytes], None]) -> None:
         super().__init__(self._count, finish)
         self._chunk = chunk
         self._left = limits.body_bytes
@@ -149,6 +149,7 @@ class Request(server.Request):
     """
 
     channel: Channel
+    content: Any
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -158,7 +159,7 @@ class Request(server.Request):
     def gotLength(self, length: int | None) -> None:
         """See `twisted.web.http.Request`; there, a chunked body opens a file even for a few bytes."""
         if length is None:
-            self.content = SpooledTemporaryFile(_SPOOLED_BYTES)
+            self.content = SpooledTemporaryFile(_SPOOLED_BYTES)  # noqa: SIM115 - twisted.web closes it
         else:
             super().gotLength(length)
 
@@ -274,6 +275,8 @@ class Channel(HTTPChannel):
     """
 
     server: Server
+    transport: Any
+    _networkProducer: Any
     connection: Any = None
     replay: Asked | None = None
     # Counted by us, with an answer: so not by twisted.web, which has none.
@@ -336,7 +339,7 @@ class Channel(HTTPChannel):
     def writeConnectionLost(self) -> None:
         """We have half-closed, lingering; nothing to do."""
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._wait(None)
         if self._question is not None:
             self._question.withdraw()
@@ -345,8 +348,8 @@ class Channel(HTTPChannel):
     def loseConnection(self) -> None:
         """Close after the last answer, without losing it.
 
-        A connection that is closed while the client still sends is reset, and a reset may overtake the answer. So we say
-        that we are done, and read and drop what comes until the client is done too (RFC 9112 section 9.6).
+        A connection that is closed while the client still sends is reset, and a reset may overtake the answer. So we
+        say that we are done, and read and drop what comes until the client is done too (RFC 9112 section 9.6).
         """
         if self._lingering or self.transport is None:
             return
@@ -599,7 +602,7 @@ class Channel(HTTPChannel):
         request.answer(status, (), body, close=True)
 
     def _take_early(self) -> bytes:
-        early = b"".join(self._dataBuffer) + self.clearLineBuffer()
+        early: bytes = b"".join(self._dataBuffer) + self.clearLineBuffer()
         self._dataBuffer = []
         return early
 

@@ -215,7 +215,7 @@ class ISwitchPlugin(Interface):
     that is for `load`, which is called only when a configuration names the plugin.
     """
 
-    name: str = Attribute("What the configuration calls it: protocol = \"name\".")
+    name: str = Attribute('What the configuration calls it: protocol = "name".')
 
     tokens: tuple[bytes, ...] = Attribute(
         """What it answers to, spelt as the 101 shall spell it. `b"websocket"` stands for any version, which
@@ -270,6 +270,10 @@ class _AlwaysAccept:
         return Accept(build=lambda session: self.protocol(*self.arguments))
 
 
+def _one_or_more(tokens: bytes | tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return (tokens,) if isinstance(tokens, bytes) else tokens
+
+
 @implementer(ISwitchPlugin)
 @frozen
 class SwitchPlugin:
@@ -287,7 +291,7 @@ class SwitchPlugin:
     """
 
     name: str
-    tokens: tuple[bytes, ...] = field(converter=lambda value: (value,) if isinstance(value, bytes) else tuple(value))
+    tokens: tuple[bytes, ...] = field(converter=_one_or_more)
     protocol: str
 
     def load(self) -> tuple[type, Callable[[Any, Context], ISwitch]]:

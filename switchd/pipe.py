@@ -42,6 +42,7 @@ class Pipe(Protocol):
         self._wait = wait
         self._console: Any = None
         self._readable = False  # whether somebody reads standard output
+        self._lost = False
         self._outcome: Failure | None = None
         self._timer: Any = None
         self._closing = False
@@ -65,14 +66,17 @@ class Pipe(Protocol):
             self._timer.cancel()
         if self._outcome is None and not (self._closing or reason.check(ConnectionDone)):
             self._outcome = reason
-        if self._readable:
+        self._lost = True
+        if self._console is not None:
             self._console.unregisterProducer()
             self._console.loseConnection()
-        else:
+        if not self._readable:
             self.written_out()
 
     def input_ended(self) -> None:
         """Standard input has come to its end."""
+        if self._lost:
+            return
         # A producer that waits, as standard input may, would hold up the half-close.
         self.transport.unregisterProducer()
         if isinstance(self.transport, TLSMemoryBIOProtocol):
@@ -89,7 +93,8 @@ class Pipe(Protocol):
 
     def written_out(self) -> None:
         """Everything that will be written to standard output has been."""
-        self.ended.callback(None) if self._outcome is None else self.ended.errback(self._outcome)
+        if not self.ended.called:
+            self.ended.callback(None) if self._outcome is None else self.ended.errback(self._outcome)
 
     def _close(self) -> None:
         self._closing = True

@@ -23,11 +23,11 @@ from zope.interface import Interface
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
-from switchd import config
-from switchd.config import clip, in_words, shown, suggestion
+from switchd import config, schema
 from switchd.errors import Mistake
 from switchd.interfaces import Context, ISwitch, ISwitchPlugin
 from switchd.negotiation import Entry, offers
+from switchd.schema import clip, in_words, shown, suggestion
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ def find(package: str = "twisted.plugins") -> Found:
     import_module(package)  # Twisted's finds its folders when it is imported
     plugins: dict[int, FoundPlugin] = {}
     broken = []
-    for module in getModule(package).iterModules():  # type: ignore[no-untyped-call]
+    for module in getModule(package).iterModules():
         file = module.filePath.path
         try:
             for plugin in _declared(module):
@@ -110,7 +110,7 @@ def find(package: str = "twisted.plugins") -> Found:
 
 
 def _declared(module: PythonModule) -> list[ISwitchPlugin]:
-    values = _attempt(lambda: list(vars(module.load()).values()))  # type: ignore[no-untyped-call]
+    values = _attempt(lambda: list(vars(module.load()).values()))
     plugins = [value for value in values if _is_plugin(value)]
     for plugin in plugins:
         _attempt(partial(_check, plugin))
@@ -197,7 +197,7 @@ def _entry(switch: config.Switch, found: Found, context: Context) -> Entry:
         cls, make = _loaded(plugin)
     except _Broken as error:
         raise _Unusable(Mistake(f"{switch.key}.protocol", f"{chosen.file} cannot be used: {error}")) from error
-    options, mistakes = config.options(cls, switch.options, switch.key, also=config.RESERVED)
+    options, mistakes = schema.options(cls, switch.options, switch.key, also=config.RESERVED)
     if mistakes:
         raise _Unusable(*mistakes)
     try:
@@ -242,7 +242,7 @@ def _loaded(plugin: ISwitchPlugin) -> tuple[type, Callable[[Any, Context], ISwit
             pass
         case _:
             raise _Broken("its load() does not return an attrs class of options and a callable")
-    for option in _attempt(lambda: config.describe(cls)):
+    for option in _attempt(lambda: schema.describe(cls)):
         if option.name in config.RESERVED:
             raise _Broken(f"its option {option.name} has the name of a key of switchd's own")
     return cls, make

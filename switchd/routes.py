@@ -29,7 +29,7 @@ def segments(path: bytes) -> Segments:
 
 
 def configured(path: str) -> Segments:
-    """The segments of a path in the configuration, which is text and not percent-encoded; a last slash is no segment."""
+    """The segments of a path in the configuration: text, not percent-encoded; a last slash is no segment."""
     return tuple(path.encode().strip(b"/").split(b"/")) if path.strip("/") else ()
 
 
@@ -72,7 +72,8 @@ class Root(Resource):
         asked = (*request.prepath, *request.postpath)
         found = self._routes.resource(asked)
         if found is None:
-            return super().getChildWithDefault(path, request)
+            missing: IResource = super().getChildWithDefault(path, request)
+            return missing
         length, resource = found
         request.prepath, request.postpath = list(asked[:length]), list(asked[length:])
         mounted: IResource = getChildForRequest(resource, request)

@@ -23,8 +23,8 @@ _log = Logger()
 class StartUpError(SystemExit, Exception):
     """Start-up has failed, and the sentence that says why has been written.
 
-    Being an Exception, it makes twistd remove its pidfile and tell the process that waits for a daemon; being a SystemExit,
-    it ends the process with status 1 and without a traceback.
+    Being an Exception, it makes twistd remove its pidfile and tell the process that waits for a daemon; being a
+    SystemExit, it ends the process with status 1 and without a traceback.
     """
 
     def __init__(self, sentence: str) -> None:
@@ -50,7 +50,8 @@ class SwitchService(Service):
         """Listen, before twistd gives up the right to low ports.
 
         Raises:
-            StartUpError: An endpoint cannot be listened on. A server without one of its listeners is not started at all.
+            StartUpError: An endpoint cannot be listened on. A server without one of its listeners is not started at
+            all.
         """
         super().privilegedStartService()
         for table, endpoint in zip(self._assembly.config.listen, self._assembly.endpoints, strict=True):
@@ -76,7 +77,7 @@ class SwitchService(Service):
     def stopService(self) -> Deferred[None]:
         """Stop listening, then drain."""
         super().stopService()
-        stopped = [maybeDeferred(port.stopListening) for port in self.ports]
+        stopped: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in self.ports]
         self.ports = []
         seconds = self._assembly.config.limits.shutdown_seconds
         drained = drain(self.factory, seconds, self._reactor)

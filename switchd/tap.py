@@ -13,7 +13,7 @@ from switchd.factory import Assembly, assemble
 from switchd.service import SwitchService
 
 
-class Options(usage.Options):  # type: ignore[misc]  # twisted.python.usage has no annotations
+class Options(usage.Options):
     """What may stand behind `twistd switchd`."""
 
     synopsis = "[--config FILE] [--listen ENDPOINT ...]"
@@ -39,7 +39,8 @@ class Options(usage.Options):  # type: ignore[misc]  # twisted.python.usage has 
         """Load everything now, before twistd becomes a daemon.
 
         Raises:
-            SystemExit: The configuration cannot be used. Every mistake has been written to standard error. (A UsageError
+            SystemExit: The configuration cannot be used. Every mistake has been written to standard error. (A
+            UsageError
                 would print the help before it; an exception from makeService, a traceback.)
         """
         from twisted.internet import reactor

@@ -5,8 +5,8 @@
     assert wire.received == b"42\\n"
 
 The transport behaves as Twisted's TCP transport does: what is written leaves in a later turn, `connectionLost` never
-comes inside `loseConnection`, a paused transport delivers nothing, an exception in `dataReceived` ends the connection. The
-clock is a `task.Clock`; nothing sleeps, and nothing happens but in the methods of `Wire`.
+comes inside `loseConnection`, a paused transport delivers nothing, an exception in `dataReceived` ends the
+connection. The clock is a `task.Clock`; nothing sleeps, and nothing happens but in the methods of `Wire`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from switchd import negotiation
-from switchd.interfaces import Accept, Context, Header, ISession, ISwitch, ISwitchPlugin, Offer, Refuse, Request
+from switchd.interfaces import Accept, Context, Header, ISession, ISwitch, ISwitchPlugin, Refuse, Request
 
 _log = Logger()
 
@@ -131,10 +131,10 @@ class MemoryTransport:
     def stopProducing(self) -> None:
         self.loseConnection()
 
-    def getPeer(self) -> IAddress:
+    def getPeer(self) -> Any:
         return self._peer
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> Any:
         return self._host
 
     def setTcpNoDelay(self, enabled: bool) -> None:
@@ -244,11 +244,15 @@ class Wire:
     """
 
     def __init__(
-        self, server: IProtocol | Factory, clock: Clock | None = None, peer: IAddress = CLIENT, host: IAddress = SERVER
+        self,
+        server: IProtocol | Factory[Any],
+        clock: Clock | None = None,
+        peer: IAddress = CLIENT,
+        host: IAddress = SERVER,
     ) -> None:
         self.clock = Clock() if clock is None else clock
         self.transport = MemoryTransport(self.clock, peer, host)
-        protocol = server.buildProtocol(peer) if hasattr(server, "buildProtocol") else server
+        protocol: Any = server.buildProtocol(peer) if hasattr(server, "buildProtocol") else server
         self.transport.protocol = protocol
         protocol.makeConnection(self.transport)
         self.turn()
@@ -388,7 +392,9 @@ def _assert_answers(switch: ISwitch, token: bytes, asked: Request) -> None:
     answer: Any = switch.offer(asked, offer)
     if inspect.isawaitable(answer):
         answer = _result(answer)
-    _assert(answer is None or isinstance(answer, Accept | Refuse), f"offer() answers Accept, Refuse or None, not {answer!r}")
+    _assert(
+        answer is None or isinstance(answer, Accept | Refuse), f"offer() answers Accept, Refuse or None, not {answer!r}"
+    )
     candidate = negotiation.Candidate(negotiation.Entry("/", "plugin", (token,), switch), offer, token)
     if isinstance(answer, Refuse):
         negotiation.refusal(candidate, answer, token)

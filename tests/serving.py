@@ -30,6 +30,8 @@ SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: shout\r\nConnection: U
 class Shout(Protocol):
     """Says in capitals what it hears."""
 
+    transport: Any
+
     def __init__(self) -> None:
         self.heard = b""
         self.reasons: list[Any] = []
@@ -94,8 +96,9 @@ class Accepts:
 
     def _build(self, session: Any) -> IProtocol:
         self.session = session
-        self.built.append(self.protocol())
-        return self.built[-1]
+        protocol: IProtocol = self.protocol()
+        self.built.append(protocol)
+        return protocol
 
     def _abandon(self) -> None:
         self.abandoned += 1

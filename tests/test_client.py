@@ -6,14 +6,16 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from twisted.internet.error import ConnectionRefusedError
+from OpenSSL import SSL
+from service_identity import VerificationError
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
-from switchd.client import BODY_BYTES, HEAD_BYTES, INTERIM_ANSWERS, Ask, SwitchClient, _located, connect
+from switchd.client import BODY_BYTES, HEAD_BYTES, INTERIM_ANSWERS, Ask, SwitchClient, _located, connect, in_words
 from switchd.errors import HandoverError, NotSwitched, Refused
 from switchd.testing import Wire, cuts
 
@@ -280,6 +282,20 @@ class TestWhatElseGoesWrong:
         for _ in range(3):
             client.dataReceived(b"SSH-2.0\r\n\r\n")
         assert len(outcomes) == 1
+
+
+class TestInWords:
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            pytest.param(SSL.Error([("SSL routines", "", "bad thing")]), "TLS: bad thing", id="openssl"),
+            pytest.param(SSL.Error(), "", id="openssl-without-words"),
+            pytest.param(VerificationError([]), "TLS: the certificate is for another host", id="certificate"),
+            pytest.param(ConnectionDone(), "Connection was closed cleanly.", id="twisted"),
+        ],
+    )
+    def test_the_reason_for_a_lost_connection_is_a_sentence(self, error: Exception, words: str) -> None:
+        assert in_words(error) == words
 
 
 class TestUrls:

@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchd import config
-from switchd.config import Config, Http, Limits, Listen, OptionHelp, Server, Switch, describe, keys, options, parse
+from switchd.config import Config, Http, Limits, Listen, Server, Switch, parse
 from switchd.errors import Mistake
 from switchd.interfaces import NoOptions, Range
+from switchd.schema import OptionHelp, describe, keys, options
 
 FOLDER = Path("/etc/switchd")
 REFERENCE = Path(config.__file__).with_name("default.toml")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
@@ -27,7 +26,7 @@ from zope.interface import implementer
 
 from switchd.service import drain
 from tests.serving import PLAIN, SWITCH, SWITCHED, Accepts, Site, statuses
-from tests.wires import PROXY, write_certificate
+from tests.wires import PROXY, with_reactor, write_certificate
 
 SECONDS = 10
 """How long a test waits for the other side before it fails; nothing waits that long when all is well."""
@@ -36,6 +35,8 @@ SECONDS = 10
 @implementer(IHalfCloseableProtocol)
 class Client(Protocol):
     """Collects what comes, and waits for it."""
+
+    transport: Any
 
     def __init__(self) -> None:
         self.received = b""
@@ -79,9 +80,9 @@ async def serving(site: Site, kind: str, folder: Path) -> AsyncIterator[Callable
         "unix": f"unix:{folder}/s",
         "ssl": f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}",
     }
-    port = await serverFromString(reactor, listen.get(kind) or "haproxy:" + listen[kind.removeprefix("haproxy:")]).listen(
-        site.factory
-    )
+    port = await serverFromString(
+        reactor, listen.get(kind) or "haproxy:" + listen[kind.removeprefix("haproxy:")]
+    ).listen(site.factory)
 
     async def connect() -> Client:
         if "unix" in kind:
@@ -110,7 +111,7 @@ clear_kind = pytest.mark.parametrize("kind", ["tcp", "unix", "haproxy:tcp", "hap
 
 @every_kind
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
-@pytest_twisted.ensureDeferred
+@with_reactor
 async def test_early_bytes_and_later_ones_reach_the_new_protocol(kind: str, late: bool, tmp_path: Path) -> None:
     switch = Accepts(late=late)
     site = Site({"/shout": switch}, clock=reactor)
@@ -129,7 +130,7 @@ async def test_early_bytes_and_later_ones_reach_the_new_protocol(kind: str, late
 
 
 @every_kind
-@pytest_twisted.ensureDeferred
+@with_reactor
 async def test_a_megabyte_of_early_bytes_waits_for_the_decision(kind: str, tmp_path: Path) -> None:
     switch = Accepts(late=True)
     site = Site({"/shout": switch}, clock=reactor)
@@ -145,7 +146,7 @@ async def test_a_megabyte_of_early_bytes_waits_for_the_decision(kind: str, tmp_p
 
 @clear_kind
 @pytest.mark.parametrize("what", ["request", "switch", "pending decision"])
-@pytest_twisted.ensureDeferred
+@with_reactor
 async def test_a_client_that_half_closes_is_answered(kind: str, what: str, tmp_path: Path) -> None:
     switch = Accepts(late=what == "pending decision")
     site = Site({"/shout": switch}, clock=reactor)
@@ -164,7 +165,7 @@ async def test_a_client_that_half_closes_is_answered(kind: str, what: str, tmp_p
 
 
 @pytest.mark.parametrize("kind", ["tcp", "haproxy:tcp"])
-@pytest_twisted.ensureDeferred
+@with_reactor
 async def test_a_reset_during_the_decision_cancels_it(kind: str, tmp_path: Path) -> None:
     switch = Accepts(late=True)
     site = Site({"/shout": switch}, clock=reactor)
@@ -180,7 +181,7 @@ async def test_a_reset_during_the_decision_cancels_it(kind: str, tmp_path: Path)
 
 
 @every_kind
-@pytest_twisted.ensureDeferred
+@with_reactor
 async def test_an_upload_over_the_limit_gets_its_answer(kind: str, tmp_path: Path) -> None:
     site = Site(settings="limits.body_bytes = 1000", clock=reactor)
     async with serving(site, kind, tmp_path) as connect:
@@ -192,7 +193,7 @@ async def test_an_upload_over_the_limit_gets_its_answer(kind: str, tmp_path: Pat
 
 
 @every_kind
-@pytest_twisted.ensureDeferred
+@with_reactor
 async def test_a_large_answer_to_a_request_that_closes_arrives_whole(kind: str, tmp_path: Path) -> None:
     from twisted.web.static import Data
 
@@ -207,7 +208,7 @@ async def test_a_large_answer_to_a_request_that_closes_arrives_whole(kind: str, 
 
 
 @every_kind
-@pytest_twisted.ensureDeferred
+@with_reactor
 async def test_the_protocols_peer_is_the_client_also_behind_a_proxy(kind: str, tmp_path: Path) -> None:
     switch = Accepts()
     site = Site({"/shout": switch}, clock=reactor)
@@ -217,7 +218,7 @@ async def test_the_protocols_peer_is_the_client_also_behind_a_proxy(kind: str, t
         await client.until(lambda: client.received.endswith(b"X"))
         client.transport.loseConnection()
         await client.until(lambda: client.closed)
-    asked = switch.asked[0]
+    asked: Any = switch.asked[0]
     assert asked.secure == ("ssl" in kind)
     if "haproxy" in kind:
         assert (asked.peer.host, asked.peer.port) == ("198.51.100.7", 1234)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
+import pytest_twisted  # type: ignore[import-untyped]
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,6 +22,8 @@ from twisted.protocols.policies import WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from switchd.testing import Wire
+
+P = ParamSpec("P")
 
 PROXY = b"PROXY TCP4 198.51.100.7 198.51.100.8 1234 80\r\n"
 
@@ -57,9 +60,10 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
 def server_tls() -> CertificateOptions:
     """What a server's end of TLS needs."""
     key, cert = certificate()
-    return CertificateOptions(
-        privateKey=serialization.load_pem_private_key(key, None), certificate=x509.load_pem_x509_certificate(cert)
-    )
+    # pyOpenSSL takes these and warns of its own types; Twisted's annotations have not followed yet.
+    private_key: Any = serialization.load_pem_private_key(key, None)
+    loaded: Any = x509.load_pem_x509_certificate(cert)
+    return CertificateOptions(privateKey=private_key, certificate=loaded)
 
 
 class PolicyWire(Wire):
@@ -171,6 +175,12 @@ KINDS: dict[str, Kind] = {
     "haproxy over tls": ProxiedTLSWire,
 }
 CLEAR = {name: kind for name, kind in KINDS.items() if "tls" not in name}
+
+
+def with_reactor(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
+    """A test that awaits what the real reactor does."""
+    wrapped: Callable[P, None] = pytest_twisted.ensureDeferred(test)
+    return wrapped
 
 
 def one(build: Callable[[], Any]) -> Factory:

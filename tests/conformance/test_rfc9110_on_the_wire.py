@@ -61,7 +61,10 @@ class TestRows:
 
     @pytest.mark.parametrize(
         "framed",
-        [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n2;a=b\r\nhe\r\n3\r\nllo\r\n0\r\nT: 1\r\n\r\n"],
+        [
+            b"Content-Length: 5\r\n\r\nhello",
+            b"Transfer-Encoding: chunked\r\n\r\n2;a=b\r\nhe\r\n3\r\nllo\r\n0\r\nT: 1\r\n\r\n",
+        ],
         ids=["content-length", "chunked"],
     )
     def test_row_09_the_body_is_read_by_http_and_what_follows_is_the_new_protocols(
@@ -81,7 +84,8 @@ class TestRows:
         assert (first[2], second[2], status, rest) == (b"GET / ", b"GET /two ", 101, b"EARLY")
 
     def test_row_13_if_declined_the_connection_goes_on_and_the_body_is_the_requests(self, kind: Kind) -> None:
-        declined = b"POST /shout HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: other\r\nContent-Length: 5\r\n\r\nhello"
+        offer = b"Connection: upgrade\r\nUpgrade: other\r\n"
+        declined = b"POST /shout HTTP/1.1\r\nHost: a\r\n" + offer + b"Content-Length: 5\r\n\r\nhello"
         received = transcript(declined + SWITCH + b"early", kind)
         (status, _, body), after = answers(received)
         assert (status, body, after[0]) == (200, b"POST /shout hello", 101)
@@ -110,7 +114,9 @@ class TestA06BodyAsNewProtocol:
     def test_a06_content_length_with_transfer_encoding_is_refused(self, order: int) -> None:
         framing = [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"]
         both = framing[order] + framing[1 - order]
-        assert statuses(transcript(b"POST /shout HTTP/1.1\r\nHost: a\r\n" + UPGRADE + both + b"\r\n0\r\n\r\nx")) == [400]
+        assert statuses(transcript(b"POST /shout HTTP/1.1\r\nHost: a\r\n" + UPGRADE + both + b"\r\n0\r\n\r\nx")) == [
+            400
+        ]
 
     def test_a06_a_body_over_the_limit_is_413_and_nothing_is_asked(self) -> None:
         chunked = b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n4\r\nover\r\n"
@@ -171,7 +177,18 @@ class TestA08SplitAndCoalesce:
 class TestA09TokenConfusion:
     @pytest.mark.parametrize(
         "upgrade",
-        [b"", b"shouting", b"notshout", b"shout;q=1", b'"shout"', b"shout shout", b"shout/", b"/shout", b"sh\xc3\xb6ut", b"shout/1/2"],
+        [
+            b"",
+            b"shouting",
+            b"notshout",
+            b"shout;q=1",
+            b'"shout"',
+            b"shout shout",
+            b"shout/",
+            b"/shout",
+            b"sh\xc3\xb6ut",
+            b"shout/1/2",
+        ],
     )
     def test_a09_what_is_not_the_token_is_ignored(self, upgrade: bytes) -> None:
         received = transcript(HEAD % b"/shout" + b"Connection: upgrade\r\nUpgrade: " + upgrade + b"\r\n\r\n" + PLAIN)
@@ -197,7 +214,14 @@ class TestA09TokenConfusion:
 class TestA10HeaderInjectionByAPlugin:
     @pytest.mark.parametrize(
         "header",
-        [(b"X", b"a\r\nY: b"), (b"X", b"a\nY: b"), (b"X\r\nY", b"b"), (b"Upgrade", b"other"), (b"connection", b"close"), (b"Content-Length", b"3")],
+        [
+            (b"X", b"a\r\nY: b"),
+            (b"X", b"a\nY: b"),
+            (b"X\r\nY", b"b"),
+            (b"Upgrade", b"other"),
+            (b"connection", b"close"),
+            (b"Content-Length", b"3"),
+        ],
     )
     def test_a10_nothing_of_it_is_written(self, header: tuple[bytes, bytes]) -> None:
         switch = Accepts(headers=((b"X-Good", b"1"), header))

@@ -31,7 +31,14 @@ def answer(data: bytes, settings: str = "") -> list[int]:
 class TestRow14Host:
     @pytest.mark.parametrize(
         "hosts",
-        [b"", b"Host: a\r\nHost: a\r\n", b"Host: a\r\nHost: b\r\n", b"Host: a/b\r\n", b"Host: a b\r\n", b"Host: a@b\r\n"],
+        [
+            b"",
+            b"Host: a\r\nHost: a\r\n",
+            b"Host: a\r\nHost: b\r\n",
+            b"Host: a/b\r\n",
+            b"Host: a b\r\n",
+            b"Host: a@b\r\n",
+        ],
         ids=["missing", "twice", "two", "slash", "blank", "userinfo"],
     )
     def test_row_14_a_host_that_is_missing_repeated_or_no_host_is_400(self, hosts: bytes) -> None:
@@ -74,7 +81,16 @@ class TestRow14Framing:
 
     @pytest.mark.parametrize(
         "body",
-        [b"1" * 17 + b"\r\n", b"g\r\n", b"-1\r\n", b"1_0\r\n", b"\r\n", b"1\r\nxyz", b"1\r\nxyz\r\n", b"1;\x00\r\nx\r\n"],
+        [
+            b"1" * 17 + b"\r\n",
+            b"g\r\n",
+            b"-1\r\n",
+            b"1_0\r\n",
+            b"\r\n",
+            b"1\r\nxyz",
+            b"1\r\nxyz\r\n",
+            b"1;\x00\r\nx\r\n",
+        ],
         ids=["17 digits", "no digit", "minus", "underscore", "empty", "no end", "too long", "control"],
     )
     def test_row_14_a_malformed_chunk_is_400(self, body: bytes) -> None:
@@ -91,7 +107,16 @@ class TestRow14Framing:
 class TestRow14Fields:
     @pytest.mark.parametrize(
         "line",
-        [b"Upgrade : shout", b"Up grade: shout", b": x", b"no colon", b"X\x00: y", b"X: \x00", b"X: a\rb", b" folded: first"],
+        [
+            b"Upgrade : shout",
+            b"Up grade: shout",
+            b": x",
+            b"no colon",
+            b"X\x00: y",
+            b"X: \x00",
+            b"X: a\rb",
+            b" folded: first",
+        ],
     )
     def test_row_14_a_malformed_field_line_is_400(self, line: bytes) -> None:
         assert answer(GET + line + b"\r\nHost: a\r\n\r\n") == [400]
@@ -103,9 +128,18 @@ class TestRow14Fields:
 class TestRequestLine:
     @pytest.mark.parametrize(
         "line",
-        [b"GET /", b"GET  / HTTP/1.1", b"GET / HTTP/2.0", b"GET / http/1.1", b"GET / HTTP/1.10", b"G(T / HTTP/1.1", b"GET a HTTP/1.1",
-         b"GET ftp://a/ HTTP/1.1", b"PRI * HTTP/2.0"],
-    )  # fmt: skip
+        [
+            b"GET /",
+            b"GET  / HTTP/1.1",
+            b"GET / HTTP/2.0",
+            b"GET / http/1.1",
+            b"GET / HTTP/1.10",
+            b"G(T / HTTP/1.1",
+            b"GET a HTTP/1.1",
+            b"GET ftp://a/ HTTP/1.1",
+            b"PRI * HTTP/2.0",
+        ],
+    )
     def test_malformed_is_400(self, line: bytes) -> None:
         assert answer(line + b"\r\nHost: a\r\n\r\n") == [400]
 
@@ -160,7 +194,11 @@ class TestHeaderFields:
     def test_too_long_together_are_431(self) -> None:
         settings = "limits.head_bytes = 1024"
         lines = b"".join(b"X%d: %b\r\n" % (index, b"x" * 90) for index in range(20))
-        for head in (HEAD % b"/" + lines, HEAD % b"/" + b"X: " + b"x" * 2000, HEAD % b"/" + b"X: " + b"x" * 2000 + b"\r\n\r\n"):
+        for head in (
+            HEAD % b"/" + lines,
+            HEAD % b"/" + b"X: " + b"x" * 2000,
+            HEAD % b"/" + b"X: " + b"x" * 2000 + b"\r\n\r\n",
+        ):
             wire = Site(settings=settings).connect()
             wire.send(head)
             assert statuses(wire.received) == [431]
@@ -179,7 +217,9 @@ class TestHeaderFields:
 
 
 class TestBody:
-    @pytest.mark.parametrize("length", [b"9", b"1" * 18, b"9" * 5000, b"0" * 100 + b"9"], ids=["9", "18 digits", "5000 digits", "zeros"])
+    @pytest.mark.parametrize(
+        "length", [b"9", b"1" * 18, b"9" * 5000, b"0" * 100 + b"9"], ids=["9", "18 digits", "5000 digits", "zeros"]
+    )
     def test_over_the_limit_is_413_and_not_100(self, length: bytes) -> None:
         wire = Site(settings="limits.body_bytes = 8").connect()
         wire.send(HEAD % b"/" + b"Expect: 100-continue\r\nContent-Length: " + length + b"\r\n\r\n")
@@ -204,7 +244,9 @@ class TestBody:
 
 class TestAnyBytes:
     @pytest.mark.parametrize("first", range(0, 256, 5))
-    def test_a_first_byte_that_begins_no_request_is_answered_or_waited_with_but_nothing_breaks(self, first: int) -> None:
+    def test_a_first_byte_that_begins_no_request_is_answered_or_waited_with_but_nothing_breaks(
+        self, first: int
+    ) -> None:
         wire = Wire(Site().factory)
         wire.send(bytes([first]))
         wire.send(b"\r\n\r\n")

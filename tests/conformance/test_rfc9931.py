@@ -25,7 +25,7 @@ def test_row_18_a_token_can_forbid_optimistic_data() -> None:
 
 
 def test_row_18_addone_takes_optimistic_data_on_purpose() -> None:
-    """ADDONE is there to be tried with one `printf`. Its input cannot be mistaken for a request: no line of digits is one."""
+    """ADDONE is there to be tried with one `printf`. Its input is no request: no line of digits is one."""
     (found,) = [each for each in find().plugins if each.plugin.name == "addone"]
     assert found.plugin.tokens == (b"addone",)
     wire = Site().connect()
