@@ -121,6 +121,17 @@ def pass_half_close(transport: Any) -> bool:
     return hook.seen
 
 
+def close_when_sent(transport: Any) -> None:
+    """Close for a protocol that does not do so itself: what it has written is sent, and what a pull producer still has.
+
+    A push producer is not waited for, as `loseConnection` would do: it may never end, least of all when it is the
+    transport itself, registered so that a client which does not read is not read from either.
+    """
+    if getattr(transport, "producer", None) is not None and transport.streamingProducer:
+        transport.unregisterProducer()
+    transport.loseConnection()
+
+
 class _HalfClose:
     """Takes the place of a transport's `readConnectionLost`."""
 
@@ -137,7 +148,7 @@ class _HalfClose:
         try:
             if any(isinstance(layer, TLSMemoryBIOProtocol) for layer in layers):
                 for layer in reversed(layers):
-                    layer.loseConnection()
+                    close_when_sent(layer)
             else:
                 _end_input(layers[-1], _slot(layers[-1]).protocol)
         except Exception:
@@ -149,7 +160,7 @@ class _HalfClose:
 def _end_input(transport: Any, protocol: Any) -> None:
     receiver = IHalfCloseableProtocol(protocol, None)
     if receiver is None:
-        transport.loseConnection()
+        close_when_sent(transport)
     else:
         receiver.readConnectionLost()
 

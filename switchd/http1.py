@@ -47,7 +47,7 @@ from zope.interface import implementer
 
 from switchd import negotiation
 from switchd.config import Limits
-from switchd.errors import BadAnswer, RequestError
+from switchd.errors import RequestError
 from switchd.handover import handover, pass_half_close
 from switchd.interfaces import Accept, Early, Header, ISession, Refuse
 from switchd.interfaces import Request as Asked
@@ -565,7 +565,7 @@ class Channel(HTTPChannel):
         served = negotiation.tokens(self.server.switches(request.path))
         try:
             headers = negotiation.refusal(candidate, refuse, served)
-        except BadAnswer:
+        except Exception:
             _log.failure("A plugin's answer cannot be sent")
             self.fail(request)
         else:
@@ -579,7 +579,7 @@ class Channel(HTTPChannel):
             return
         try:
             head = negotiation.switching_head(verdict.candidate, accept)
-        except BadAnswer:
+        except Exception:
             _log.failure("A plugin's answer cannot be sent")
             abandon(accept)
             self.fail(question.request)

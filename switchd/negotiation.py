@@ -173,12 +173,12 @@ def candidates(request: Request, version: bytes, entries: Sequence[Entry], prefe
 
 
 def _matches(offered: Sequence[Offer], entries: Sequence[Entry], prefer: str) -> tuple[Candidate, ...]:
-    found: dict[tuple[int, Offer], Candidate] = {}
+    found: dict[tuple[int, bytes], Candidate] = {}
     for offer in offered:
         for index, entry in enumerate(entries):
             upgrade = entry.spelling(offer)
             if upgrade is not None:
-                found.setdefault((index, _folded(offer)), Candidate(entry, offer, upgrade))
+                found.setdefault((index, upgrade), Candidate(entry, offer, upgrade))
     in_order = sorted(found, key=lambda key: key[0]) if prefer == "server" else found
     return tuple(found[key] for key in islice(in_order, MOST_ASKED))
 

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from switchd import events
 from switchd.factory import Assembly, Connection, SwitchFactory
+from switchd.handover import close_when_sent
 from switchd.http1 import Channel
 from switchd.interfaces import IDrain
 
@@ -122,7 +123,7 @@ def _say_goodbye(connection: Connection, seconds: float) -> None:
     farewell = IDrain(protocol, None)
     said = maybeDeferred(_wait_for, farewell, seconds) if farewell is not None else maybeDeferred(lambda: None)
     said.addErrback(lambda failure: _log.failure("{protocol!r} failed to drain", failure=failure, protocol=protocol))
-    said.addCallback(lambda _: connection.transport.loseConnection())
+    said.addCallback(lambda _: close_when_sent(connection.transport))
 
 
 def _wait_for(farewell: IDrain, seconds: float) -> Any:

@@ -223,6 +223,48 @@ def test_in_tls_what_was_written_before_the_end_of_input_is_sent(kind: Kind) -> 
     assert new.told == ["made", b"early", "lost"]
 
 
+@every_kind
+def test_a_protocol_that_makes_its_transport_its_own_producer_still_ends_with_its_input(kind: Kind) -> None:
+    """The idiom by which a client that does not read is not read from either; ADDONE uses it."""
+
+    class Echo(New):
+        def connectionMade(self) -> None:
+            self.transport.registerProducer(self.transport, True)
+
+    new = Echo()
+    wire = kind(one(lambda: Old(lambda: new)))
+    wire.stop_reading()
+    wire.send(b"!" + b"x" * 100_000)
+    assert not wire.transport.reading
+    wire.resume_reading()
+    wire.half_close()
+    assert wire.received == b"[switch]" + b"X" * 100_000
+    assert new.told[-1] == "lost"
+
+
+@clear_kind
+def test_what_a_pull_producer_still_has_is_sent_before_the_close(kind: Kind) -> None:
+    class Pulled(New):
+        def connectionMade(self) -> None:
+            self.left = 3
+            self.transport.registerProducer(self, False)
+
+        def resumeProducing(self) -> None:
+            if self.left:
+                self.left -= 1
+                self.transport.write(b"part ")
+            else:
+                self.transport.unregisterProducer()
+
+        def stopProducing(self) -> None: ...
+
+    wire = kind(one(lambda: Old(Pulled)))
+    wire.transport.arrive(b"!")
+    wire.half_close()
+    assert wire.received == b"[switch]part part part "
+    assert wire.closed
+
+
 @clear_kind
 def test_a_half_closeable_protocol_is_told_also_behind_wrappers(kind: Kind) -> None:
     new = HalfCloseable()

@@ -108,7 +108,8 @@ class TLSWire(Wire):
         self._ready = False
 
     def send(self, data: bytes) -> None:
-        self._engine.send(data)
+        while data:
+            data = data[self._engine.send(data) :]  # a record at a time
         self._talk()
 
     def close_notify(self) -> None:

@@ -25,7 +25,7 @@ BLANKS = 100
 
 
 class AddOne(LineOnlyReceiver):
-    """One connection. What is written is also read: a client that takes no answers is not asked for more lines."""
+    """One connection. A client that does not read its answers is not read from either."""
 
     delimiter = b"\n"
     transport: Any  # a stream transport: it writes, consumes and produces

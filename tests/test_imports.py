@@ -1,0 +1,78 @@
+"""The house stays acyclic: who may import whom, walked from the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import switchd
+
+PACKAGE = Path(switchd.__file__).parent
+# Each layer imports only what stands in a line above it.
+LAYERS = [
+    {"interfaces"},
+    {"errors"},
+    {"negotiation", "handover", "schema", "events"},
+    {"config", "testing", "client", "pages", "protocols"},
+    {"http1", "plugins", "routes"},
+    {"factory", "explain", "pipe"},
+    {"service", "cli"},
+    {"tap"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of ours that a file imports, by their first name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "switchd":
+            found |= {alias.name for alias in node.names if alias.name in LEVEL}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("switchd."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("switchd.")}
+    return found
+
+
+FILES = {path.relative_to(PACKAGE): path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
+
+
+@pytest.mark.parametrize("name", FILES, ids=str)
+def test_a_module_imports_only_what_is_below_it(name: Path) -> None:
+    own = name.parts[0].removesuffix(".py")
+    for other in imported(FILES[name]) - {own}:
+        assert LEVEL[other] < LEVEL[own], f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.parts[0] == "protocols"], ids=str)
+def test_a_built_in_imports_no_more_than_a_third_party_would(name: Path) -> None:
+    assert imported(FILES[name]) <= {"interfaces", "errors"}
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("switchd", "twisted"),
+        ("switchd.interfaces", "twisted"),
+        ("switchd.negotiation", "twisted"),
+        ("switchd.config", "twisted"),
+        ("switchd.factory", "twisted.internet.reactor"),
+        ("switchd.service", "twisted.internet.reactor"),
+        ("switchd.tap", "twisted.internet.reactor"),
+        ("switchd.testing", "twisted.internet.reactor"),
+        ("twisted.plugins.switchd_addone", "switchd.protocols.addone"),
+        ("twisted.plugins.switchd_tap", "switchd.tap"),
+    ],
+)
+def test_importing_a_module_does_not_bring_with_it(module: str, absent: str) -> None:
+    program = f"import sys, {module}; sys.exit({absent!r} in sys.modules)"
+    folder = PACKAGE.parent
+    code = "import os, sys; sys.path.insert(0, os.getcwd())\n"
+    # twisted.plugins of this checkout is found the way twisted.plugin finds it: by its folder on sys.path.
+    code += "import twisted.plugins\n" if module.startswith("twisted") else ""
+    assert subprocess.run([sys.executable, "-c", code + program], cwd=folder, check=False).returncode == 0
