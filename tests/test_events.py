@@ -1,0 +1,76 @@
+"""Events, and how they are written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import implementer
+
+from switchd import events
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (events.Listening("tcp 127.0.0.1:80"), "listening on tcp 127.0.0.1:80"),
+        (
+            events.Switched("1f", "192.0.2.1:5", "/a", ("TLS/1.3", "addone"), 0.25),
+            "1f 192.0.2.1:5 switched to TLS/1.3 > addone on /a after 0.250 s",
+        ),
+        (
+            events.Ended("1f", "192.0.2.1:5", "/a", ("addone",), 2, "client", "closed"),
+            "1f 192.0.2.1:5 addone on /a ended by client after 2.000 s: closed",
+        ),
+        (
+            events.Rejected("1f", "192.0.2.1:5", 400, "no"),
+            "1f 192.0.2.1:5 request rejected with 400: no",
+        ),
+    ],
+)
+def test_an_event_is_one_line_for_people_and_a_value_for_programs(event: events.Event, line: str) -> None:
+    seen: list[LogEvent] = []
+
+    @implementer(ILogObserver)
+    class Observer:
+        def __call__(self, event: LogEvent) -> None:
+            seen.append(event)
+
+    observer = Observer()
+    globalLogPublisher.addObserver(observer)
+    events.log(event)
+    globalLogPublisher.removeObserver(observer)
+    (written,) = seen
+    assert formatEvent(written) == line
+    assert written["event"] == event
+    assert written["log_namespace"] == "switchd"
+
+
+@pytest.mark.parametrize(
+    ("sent", "written"),
+    [
+        (b"/a b", "/a b"),
+        (b"/\n\x1b[31m", "/\\n\\x1b[31m"),
+        ("/ä".encode(), "/\\xe4"),
+        (b"/\xff", "/\\udcff"),
+        ("x\0", "x\\x00"),
+    ],
+)
+def test_what_a_client_sent_stays_on_its_line(sent: Any, written: str) -> None:
+    assert events.escaped(sent) == written
+
+
+@pytest.mark.parametrize(
+    ("address", "written"),
+    [
+        (IPv4Address("TCP", "127.0.0.1", 80), "127.0.0.1:80"),
+        (IPv6Address("TCP", "::1", 80), "[::1]:80"),
+        (UNIXAddress(b"/run/s"), "/run/s"),
+        (UNIXAddress(None), "unix"),
+        (None, "unknown"),
+    ],
+)
+def test_an_address_in_a_few_words(address: Any, written: str) -> None:
+    assert events.address(address) == written

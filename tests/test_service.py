@@ -1,0 +1,247 @@
+"""Start and drain, with the clock in hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
+
+from switchd import config
+from switchd.events import Ended
+from switchd.factory import assemble
+from switchd.interfaces import IDrain
+from switchd.service import StartUpError, SwitchService, drain
+from switchd.testing import Wire
+from tests.serving import HEAD, PLAIN, SWITCH, SWITCHED, Accepts, Shout, Site, statuses
+from tests.test_sockets import Client
+from tests.wires import with_reactor
+
+
+@implementer(IDrain)
+class Polite(Shout):
+    """Says goodbye, at once or when `done` fires."""
+
+    done: Deferred[None] | None = None
+
+    def drain(self, seconds: float) -> Any:
+        self.transport.write(b"bye in %d" % seconds)
+        return self.done
+
+
+class Slow(Resource):
+    isLeaf = True
+
+    def render(self, request: Any) -> int:
+        self.request = request
+        return NOT_DONE_YET
+
+
+def drained(site: Site, seconds: float = 10) -> list[None]:
+    """Begin to drain; the list gets an element when that is over."""
+    over: list[None] = []
+    drain(site.factory, seconds, site.clock).addCallback(over.append)
+    return over
+
+
+class TestDrain:
+    def test_of_nothing_is_over_at_once(self) -> None:
+        site = Site()
+        assert drained(site) == [None]
+        assert site.clock.getDelayedCalls() == []
+
+    def test_closes_an_idle_http_connection(self) -> None:
+        site = Site()
+        wires = [site.connect(), site.connect()]
+        wires[0].send(PLAIN)
+        over = drained(site)
+        wires[0].turn()
+        assert all(wire.closed for wire in wires)
+        assert over == [None]
+        assert site.clock.getDelayedCalls() == []
+
+    def test_lets_a_request_finish_and_reads_no_other(self) -> None:
+        slow = Slow()
+        site = Site(root=slow)
+        wire = site.connect()
+        wire.send(PLAIN)
+        over = drained(site)
+        wire.send(PLAIN)
+        assert over == []
+        slow.request.setHeader(b"content-length", b"0")
+        slow.request.finish()
+        wire.turn()
+        wire.half_close()
+        assert statuses(wire.received) == [200]
+        assert over == [None]
+
+    def test_closes_a_switched_connection_when_what_it_wrote_is_sent(self) -> None:
+        switch = Accepts()
+        site = Site({"/shout": switch})
+        wire = site.connect()
+        wire.stop_reading()
+        wire.send(SWITCH + b"hello")
+        over = drained(site)
+        assert over == []
+        wire.resume_reading()
+        assert wire.received == SWITCHED + b"HELLO"
+        assert over == [None]
+        assert (site.told(Ended)[0].by, site.told(Ended)[0].why) == ("server", "shutdown")
+
+    def test_lets_a_protocol_say_goodbye(self) -> None:
+        site = Site({"/shout": Accepts(Polite)})
+        wire = site.connect()
+        wire.send(SWITCH)
+        over = drained(site)
+        wire.turn()
+        assert wire.received == SWITCHED + b"bye in 10"
+        assert (wire.closed, over) == (True, [None])
+
+    def test_waits_for_its_goodbye(self) -> None:
+        switch = Accepts(Polite)
+        site = Site({"/shout": switch})
+        wire = site.connect()
+        wire.send(SWITCH)
+        switch.built[0].done = Deferred()
+        over = drained(site)
+        wire.clock.advance(9)
+        wire.send(b"one more")
+        assert wire.received == SWITCHED + b"bye in 10ONE MORE"
+        switch.built[0].done.callback(None)
+        wire.turn()
+        assert (wire.closed, over) == (True, [None])
+
+    def test_waits_so_long_and_no_longer(self) -> None:
+        switch = Accepts(Polite)
+        site = Site({"/shout": switch})
+        wire = site.connect()
+        wire.send(SWITCH)
+        switch.built[0].done = Deferred()
+        over = drained(site)
+        wire.clock.advance(10)
+        wire.turn()
+        assert (wire.closed, over) == (True, [None])
+        assert site.told(Ended)[0].why == "aborted"
+
+    def test_takes_a_coroutine_for_a_goodbye(self) -> None:
+        class Coroutine(Polite):
+            async def drain(self, seconds: float) -> None:
+                self.transport.write(b"bye")
+
+        site = Site({"/shout": Accepts(Coroutine)})
+        wire = site.connect()
+        wire.send(SWITCH)
+        over = drained(site)
+        wire.turn()
+        assert wire.received == SWITCHED + b"bye"
+        assert over == [None]
+
+    def test_closes_a_protocol_whose_goodbye_fails(self, logged: list[Any]) -> None:
+        class Rude(Polite):
+            def drain(self, seconds: float) -> Any:
+                raise ZeroDivisionError
+
+        site = Site({"/shout": Accepts(Rude)})
+        wire = site.connect()
+        wire.send(SWITCH)
+        over = drained(site)
+        wire.turn()
+        assert (wire.closed, over) == (True, [None])
+        assert logged == [ZeroDivisionError]
+
+    def test_abandons_a_decision_that_does_not_come(self) -> None:
+        switch = Accepts(late=True)
+        site = Site({"/shout": switch}, settings="limits.switch_seconds = 100")
+        wire = site.connect()
+        wire.send(SWITCH)
+        over = drained(site)
+        wire.clock.advance(10)
+        wire.turn()
+        assert over == [None]
+        assert (switch.cancelled, switch.built) == (1, [])
+
+    def test_does_not_wait_for_a_producer_that_never_ends(self) -> None:
+        class Paused(Shout):
+            def connectionMade(self) -> None:
+                self.transport.registerProducer(self.transport, True)
+
+        site = Site({"/shout": Accepts(Paused)})
+        wire = site.connect()
+        wire.send(SWITCH)
+        over = drained(site)
+        wire.turn()
+        assert over == [None]
+
+
+def service(*endpoints: str, text: str = "") -> SwitchService:
+    """A service that listens on `endpoints`."""
+    return SwitchService(assemble(*config.parse(text, "test.toml", Path(), endpoints), reactor), reactor)
+
+
+class TestStart:
+    @with_reactor
+    async def test_listens_on_every_endpoint_until_it_is_stopped(self, tmp_path: Path) -> None:
+        both = service("tcp:0:interface=127.0.0.1", f"unix:{tmp_path}/s")
+        both.privilegedStartService()
+        both.startService()
+        host: Any = both.ports[0].getHost()
+        port = host.port
+        assert len(both.ports) == 2
+        client = await _connected(port)
+        client.transport.write(HEAD % b"/" + b"\r\n")
+        await client.until(lambda: client.received.startswith(b"HTTP/1.1 404"))
+        await both.stopService()
+        await client.until(lambda: client.closed)
+        await (
+            TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
+            .listen(both.factory)
+            .addCallback(lambda again: again.stopListening())
+        )
+
+    @with_reactor
+    async def test_ends_with_one_sentence_if_an_address_is_taken(self, capfd: pytest.CaptureFixture[str]) -> None:
+        first = service("tcp:0:interface=127.0.0.1")
+        first.privilegedStartService()
+        host: Any = first.ports[0].getHost()
+        endpoint = f"tcp:{host.port}:interface=127.0.0.1"
+        second = service(endpoint)
+        with pytest.raises(StartUpError) as raised:
+            second.privilegedStartService()
+        assert raised.value.code == 1
+        assert str(raised.value) == f"switchd: cannot listen on {endpoint}: Address already in use"
+        assert f"{raised.value}\n" in capfd.readouterr().err
+        await first.stopService()
+
+
+async def _connected(port: int) -> Client:
+    from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+
+    client: Client = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), Client())
+    return client
+
+
+def test_a_wire_that_was_taken_from_http_by_a_resource_is_closed_too() -> None:
+    class Takes(Resource):
+        isLeaf = True
+
+        def render(self, request: Any) -> int:
+            # As autobahn's WebSocketResource does it.
+            transport, request.channel.transport = request.channel.transport, None
+            transport.protocol = Shout()
+            transport.protocol.makeConnection(transport)
+            return NOT_DONE_YET
+
+    site = Site(root=Takes())
+    wire: Wire = site.connect()
+    wire.send(PLAIN)
+    wire.send(b"hello")
+    assert wire.received == b"HELLO"
+    over = drained(site)
+    wire.turn()
+    assert (wire.closed, over) == (True, [None])
