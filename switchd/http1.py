@@ -425,6 +425,9 @@ class Channel(HTTPChannel):
     def headerReceived(self, line: bytes) -> bool:
         if self._receivedHeaderCount >= self.server.limits.header_count:
             raise RequestError(431, "the request has more header fields than this server takes")
+        if any(control in line for control in b"\r\n\0"):
+            # Older releases of twisted.web let some of them through (RFC 9110 section 5.5).
+            self._respondToBadRequestAndDisconnect()
         self.requests[-1].lines.append(line)
         valid: bool = super().headerReceived(line)
         return valid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,8 @@ class TestStart:
             .addCallback(lambda again: again.stopListening())
         )
 
+    # Twisted leaves the socket that it could not bind to the garbage collector.
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     @with_reactor
     async def test_ends_with_one_sentence_if_an_address_is_taken(self, capfd: pytest.CaptureFixture[str]) -> None:
         first = service("tcp:0:interface=127.0.0.1")
@@ -217,6 +220,8 @@ class TestStart:
         assert str(raised.value) == f"switchd: cannot listen on {endpoint}: Address already in use"
         assert f"{raised.value}\n" in capfd.readouterr().err
         await first.stopService()
+        del raised, second
+        gc.collect()
 
 
 async def _connected(port: int) -> Client:

@@ -29,7 +29,6 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
 
 import pytest
 from attrs import define, field, frozen
@@ -41,6 +40,9 @@ SECONDS = 300
 
 LISTENING_SECONDS = 60
 """How long a server may take until it listens."""
+
+STOPPING_SECONDS = 30
+"""How long a server may take to stop: more than `shutdown_seconds`."""
 
 CLIENTS = ("curl", "make", "nc", "node", "openssl")
 """Programs that a page uses and that do not come with Python or switchd."""
@@ -134,10 +136,11 @@ def _blocks(lines: Sequence[str]) -> Iterator[Block]:
 
 
 def sections(page: str) -> dict[str, tuple[Block, ...]]:
-    """The fences by section, without sections that have none."""
+    """The fences by section, without sections that leave nothing to do."""
     found: dict[str, tuple[Block, ...]] = {}
     for block in blocks(page):
-        found[block.section] = (*found.get(block.section, ()), block)
+        if block.file or block.commands:
+            found[block.section] = (*found.get(block.section, ()), block)
     return found
 
 
@@ -152,6 +155,12 @@ def needed(some: Sequence[Block]) -> tuple[str, ...]:
     """Which of `CLIENTS` the commands use."""
     text = "\n".join(command.text for block in some for command in block.commands if block.note != "not run")
     return tuple(client for client in CLIENTS if re.search(rf"(^|\| |&& ){client} ", text, re.MULTILINE))
+
+
+def need(client: str) -> None:
+    """Skip a test for which a program is missing."""
+    if shutil.which(client) is None:
+        pytest.skip(f"there is no {client} on this machine")
 
 
 def prints(expected: Sequence[str]) -> re.Pattern[str]:
@@ -186,9 +195,9 @@ INSTALL = ("python3 -m venv venv", ". venv/bin/activate", "pip install .")
 
 
 @cache
-def installed(factory: pytest.TempPathFactory) -> Installation:
-    """Install switchd as a reader does. Once for all pages, as it takes a while."""
-    clone = factory.mktemp("installed") / "clone"
+def installed(folder: Path) -> Installation:
+    """Install switchd as a reader does, somewhere in `folder`. Once for all pages, as it takes a while."""
+    clone = folder / "installed" / "switchd"
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -298,6 +307,7 @@ class _Background:
     def __init__(self, command: str, folder: Path, environment: dict[str, str]) -> None:
         self._command = command
         self._log = TemporaryFile()
+        self._last_words = ""
         # A group of its own: there may be a shell between us and the server.
         self._process = subprocess.Popen(
             ["bash", "-c", command],
@@ -324,22 +334,26 @@ class _Background:
     @property
     def output(self) -> str:
         """What it has printed so far, whole lines only."""
+        if self._log.closed:
+            return self._last_words
         log = self._log.fileno()
         return re.sub(r"[^\n]*\Z", "", os.pread(log, os.fstat(log).st_size, 0).decode())
 
     def stop(self, number: signal.Signals) -> int:
-        """Send a signal; the exit status."""
+        """Send a signal, and wait for the end; the exit status."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, number)
         try:
-            return self._process.wait(LISTENING_SECONDS)
+            return self._process.wait(STOPPING_SECONDS)
         finally:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
+            self._last_words = self.output
+            self._log.close()
 
 
 def _ended(text: str | Sequence[str]) -> str:
-    """With an end to its last line."""
+    """With an end to its last line, and no blank lines behind it: nobody sees those."""
     whole = text if isinstance(text, str) else "\n".join(text)
-    return whole if whole.endswith("\n") or not whole else whole + "\n"
+    return whole.rstrip("\n") + "\n"

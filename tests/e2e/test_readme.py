@@ -1,0 +1,95 @@
+"""README.md, docs/handover.md: everything that they show is typed, and prints what they say."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import documents
+from tests.e2e.documents import ROOT, Block, Command, Installation, Terminal, need
+
+pytestmark = pytest.mark.e2e
+
+README = documents.sections("README.md")
+HANDOVER = documents.sections("docs/handover.md")
+PAGES = ("README.md", "docs/README.md", "docs/handover.md", "docs/plugins.md")
+
+LISTENING = "... listening on tcp 127.0.0.1:8080"
+SERVER = Command("twistd -n switchd", ("...", LISTENING))
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    return documents.installed(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def terminal(installation: Installation, tmp_path: Path) -> Iterator[Terminal]:
+    terminal = Terminal(tmp_path, installation.programs)
+    yield terminal
+    terminal.close()
+
+
+@pytest.fixture(scope="module")
+def port(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the server is that the README has its reader start first."""
+    terminal = Terminal(tmp_path_factory.mktemp("server"), installation.programs)
+    terminal.start(SERVER)
+    yield terminal.port
+    terminal.close()
+
+
+def do(terminal: Terminal, blocks: tuple[Block, ...]) -> None:
+    for client in documents.needed(blocks):
+        need(client)
+    for block in blocks:
+        terminal.do(block)
+
+
+@pytest.mark.parametrize("section", README)
+def test_the_readme_is_true(section: str, installation: Installation, terminal: Terminal, port: str) -> None:
+    terminal.folder = installation.clone
+    terminal.port = port
+    do(terminal, README[section])
+
+
+@pytest.mark.parametrize("section", HANDOVER)
+def test_the_page_on_the_switch_alone_is_true(section: str, terminal: Terminal) -> None:
+    do(terminal, HANDOVER[section])
+
+
+class TestWhatIsNotTyped:
+    """What a page says and the tests do in another way."""
+
+    def test_nothing_else_is_left_out(self) -> None:
+        left_out = [
+            command.text
+            for page in PAGES
+            for block in documents.blocks(page)
+            if block.note == "not run"
+            for command in block.commands
+        ]
+        assert left_out == [*documents.INSTALL, "make serve"]
+
+    def test_make_serve_runs_the_server(self, installation: Installation) -> None:
+        need("make")
+        recipe = ["make", "-n", "serve", f"VENV={installation.programs.parent}"]
+        commands = subprocess.run(recipe, cwd=installation.clone, check=True, capture_output=True, text=True).stdout
+        serve = commands.splitlines()[-1]
+        assert serve.endswith(" --config conf/switchd.toml")
+        terminal = Terminal(installation.clone, installation.programs)
+        server = terminal.start(Command(f"{serve} --listen tcp:8080:interface=127.0.0.1", SERVER.prints))
+        # twistd stops in an orderly way, and then ends by the signal that it got.
+        assert server.stop(signal.SIGTERM) == -signal.SIGTERM
+        assert server.output.endswith("Server Shut Down.\n")
+
+    def test_make_test_is_what_continuous_integration_runs(self) -> None:
+        assert "\nmake test\n" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+    @pytest.mark.parametrize("page", PAGES)
+    def test_links_lead_somewhere(self, page: str) -> None:
+        assert [target for target in documents.links(page) if not target.exists()] == []
