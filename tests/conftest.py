@@ -10,19 +10,23 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 
+@implementer(ILogObserver)
+class FailureObserver:
+    """Collects the types of the exceptions that are logged with a traceback, in order."""
+
+    def __init__(self) -> None:
+        self.found: list[type[BaseException]] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        failure: Any = event.get("log_failure")
+        if failure is not None:
+            self.found.append(failure.type)
+
+
 @pytest.fixture
 def logged() -> Iterator[list[type[BaseException]]]:
-    """The types of the exceptions that are logged with a traceback, in order."""
-    found: list[type[BaseException]] = []
-
-    @implementer(ILogObserver)
-    class Observer:
-        def __call__(self, event: LogEvent) -> None:
-            failure: Any = event.get("log_failure")
-            if failure is not None:
-                found.append(failure.type)
-
-    observer = Observer()
+    """What a `FailureObserver` collects during the test."""
+    observer = FailureObserver()
     globalLogPublisher.addObserver(observer)
-    yield found
+    yield observer.found
     globalLogPublisher.removeObserver(observer)

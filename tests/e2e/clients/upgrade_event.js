@@ -4,17 +4,20 @@
 'use strict';
 
 const http = require('node:http');
+const net = require('node:net');
 
 const [url, token, early, later] = process.argv.slice(2);
 
-const request = http.request(url, { headers: { Connection: 'Upgrade', Upgrade: token } });
-request.on('socket', (socket) => {
-  socket.cork(); // until both are there: then they leave in one write
-  request.end(() => {
-    socket.write(early);
-    socket.uncork();
-  });
-});
+function createConnection(options) {
+  const socket = net.connect(options);
+  socket.write = (head, ...rest) => { // the first write is the request's head; it takes the early bytes along
+    delete socket.write;
+    return socket.write(head + early, ...rest);
+  };
+  return socket;
+}
+
+const request = http.get(url, { createConnection, headers: { Connection: 'Upgrade', Upgrade: token } });
 request.on('upgrade', (response, socket, head) => {
   let rest = '';
   socket.setEncoding('utf8');

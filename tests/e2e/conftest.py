@@ -1,0 +1,177 @@
+"""A real `twistd` in a process of its own, and the clients of others that talk to it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import monotonic
+
+import pytest
+
+TWISTD = str(Path(sys.executable).with_name("twistd"))
+
+SECONDS = 60
+"""How long anything here may take. Generous: it is there to end a test that hangs, not to measure."""
+
+CONFIG = """
+[[listen]]
+endpoint = "tcp:0:interface=127.0.0.1"
+
+[[http]]
+path = "/"
+resource = "switchd.pages:index"
+
+[[switch]]
+path = "/addone"
+protocol = "addone"
+
+[limits]
+body_bytes = 1000
+shutdown_seconds = 5.0
+"""
+
+
+def need(client: str) -> str:
+    """The path of a program that a test cannot do without.
+
+    Where it is missing the test is skipped; with SWITCHD_NO_SKIPS in the environment it fails.
+    """
+    path = shutil.which(client)
+    if path is not None:
+        return path
+    sentence = f"This test uses {client}, which is not installed here."
+    if os.environ.get("SWITCHD_NO_SKIPS"):
+        pytest.fail(sentence)
+    pytest.skip(sentence)
+
+
+def run(*command: str | Path, stdin: str = "", environment: Mapping[str, str] | None = None) -> str:
+    """What a program prints on standard output; its exit status has to be 0."""
+    done = subprocess.run(
+        command,
+        input=stdin,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+class Server:
+    """A `twistd switchd` in the foreground.
+
+    Attributes:
+        log: What it has printed, as far as it has been read.
+        host: Where it listens, by the last line of the log that said so.
+        port: The same.
+        tracebacks: Whether the test expects some in the log.
+        status: How the process ended, negative for a signal; None while nobody has waited for that.
+    """
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.log = ""
+        self.host = ""
+        self.port = 0
+        self.tracebacks = False
+        self.status: int | None = None
+        self._process = subprocess.Popen(
+            [TWISTD, "-n", "--pidfile=", "switchd", *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        # Read by a thread, so that waiting for a line can have an end and the pipe never fills up.
+        self._lines: SimpleQueue[str] = SimpleQueue()
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as output:
+            for line in output:
+                self._lines.put(line)
+        self._lines.put("")
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Read on until a line of the log matches."""
+        end = monotonic() + SECONDS
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.0, end - monotonic()))
+            except Empty:
+                line = ""
+            assert line, f"was not printed: {pattern}\n{self.log}"
+            self.log += line
+            found = re.search(pattern, line)
+            if found:
+                return found
+
+    def listens(self) -> None:
+        """Read on until the log names a port."""
+        found = self.wait_for(r"listening on tcp ([\d.]+):(\d+)")
+        self.host, self.port = found[1], int(found[2])
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def end(self, seconds: float = SECONDS) -> int:
+        """Wait for the end."""
+        self.status = self._process.wait(seconds)
+        self._reader.join(SECONDS)
+        self.log += "".join(iter(self._lines.get, ""))
+        return self.status
+
+    def kill(self) -> None:
+        """Leave nothing behind, whatever has happened."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def twistd(folder: Path, *arguments: str) -> Iterator[Server]:
+    """Run `twistd switchd` in a folder, from when it listens until after its end, which has to be an orderly one."""
+    server = Server(folder, *arguments)
+    try:
+        server.listens()
+        yield server
+        if server.status is None:
+            server.signal(signal.SIGTERM)
+            # When all is done, twistd ends itself by the signal that it got, for its parent to see.
+            assert server.end() == -signal.SIGTERM
+        if not server.tracebacks:
+            assert not re.search("Traceback|Unhandled", server.log), server.log
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration file, alone in a folder."""
+    file = tmp_path / "switchd.toml"
+    file.write_text(CONFIG)
+    return file
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests of a module."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "switchd.toml").write_text(CONFIG)
+    with twistd(folder, "--config", "switchd.toml") as running:
+        yield running
