@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, cast
@@ -17,11 +16,10 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from switchd import config, events, http1, plugins, routes
-from switchd.errors import BadAnswer, ConfigurationError, Mistake, RequestError
+from switchd.decision import Verdict
+from switchd.errors import ConfigurationError, Mistake, RequestError
 from switchd.handover import occupant, pass_half_close, when_lost
-from switchd.interfaces import Accept, Refuse
 from switchd.interfaces import Request as Asked
-from switchd.negotiation import Candidates
 
 
 @frozen
@@ -171,21 +169,6 @@ class SwitchFactory(Site):
 
     # http1.Server
 
-    def ask(self, asked: Asked, found: Candidates) -> Deferred[http1.Verdict | None]:
-        """Ask the candidates in turn, until one does not say None."""
-        return Deferred.fromCoroutine(self._ask(asked, found))
-
-    async def _ask(self, asked: Asked, found: Candidates) -> http1.Verdict | None:
-        for candidate in found.found:
-            answer: Any = candidate.entry.switch.offer(asked, candidate.offer)
-            if inspect.isawaitable(answer):
-                answer = await answer
-            if isinstance(answer, Accept | Refuse):
-                return http1.Verdict(candidate, answer)
-            if answer is not None:
-                raise BadAnswer(f"{candidate.entry.name}: offer() answered {answer!r}")
-        return None
-
     def opened(self, transport: Any) -> Connection:
         connection = Connection(f"{next(self._ids):x}", transport, self.reactor.seconds())
         self.connections.add(connection)
@@ -195,7 +178,7 @@ class SwitchFactory(Site):
     def request_id(self, connection: Connection) -> str:
         return f"{connection.id}.{next(self._requests):x}"
 
-    def switched(self, connection: Connection, asked: Asked, verdict: http1.Verdict) -> None:
+    def switched(self, connection: Connection, asked: Asked, verdict: Verdict) -> None:
         now = self.reactor.seconds()
         connection.stack += (verdict.candidate.upgrade.decode("ascii"),)
         connection.path = events.escaped(asked.path)

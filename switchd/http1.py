@@ -16,16 +16,13 @@ A connection is in one of these phases, each with one deadline (`Channel._wait`)
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
-from http import HTTPStatus
 from tempfile import SpooledTemporaryFile
 from typing import Any, Literal, Protocol
 from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHalfCloseableProtocol,
@@ -45,11 +42,12 @@ from twisted.web.http import (
 )
 from zope.interface import implementer
 
-from switchd import negotiation
+from switchd import messages, negotiation
 from switchd.config import Limits
+from switchd.decision import Decision, Verdict, abandon
 from switchd.errors import RequestError
 from switchd.handover import handover, pass_half_close
-from switchd.interfaces import Accept, Early, Header, ISession, Refuse
+from switchd.interfaces import Accept, Early, Header, ISession, Offer, Refuse
 from switchd.interfaces import Request as Asked
 
 LINGER_BYTES = 64 * 1024 * 1024
@@ -59,25 +57,7 @@ a whole upload before it reads finds the answer, and not for ever."""
 _SPOOLED_BYTES = 100_000
 """How much of a request's body is kept in memory before it goes to a temporary file; twisted.web's own figure."""
 
-_LONGEST_LENGTH = 18
-"""Digits of a Content-Length that are looked at; a longer one is over any limit, and int() has one of its own."""
-
-_FIRST_OF_A_HEAD = frozenset(b"!#$%&'*+-.^_`|~\r\n0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-_IS_HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*").fullmatch
-_ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]+)([^#]*)", re.IGNORECASE).fullmatch
-
-# What a request that is answered after the switch no longer says: it was said to the hop that is over.
-_SPENT = frozenset((b"connection", b"upgrade", b"http2-settings", b"expect", b"transfer-encoding", b"content-length"))
-
 _log = Logger()
-
-
-@frozen
-class Verdict:
-    """A candidate that did not say None, and what it said."""
-
-    candidate: negotiation.Candidate
-    answer: Accept | Refuse
 
 
 class Server(Protocol):
@@ -91,9 +71,6 @@ class Server(Protocol):
 
     def switches(self, path: bytes) -> tuple[negotiation.Entry, ...]:
         """The `[[switch]]` entries that match a raw path, in the order of asking."""
-
-    def ask(self, asked: Asked, found: negotiation.Candidates) -> Deferred[Verdict | None]:
-        """Ask the candidates in turn."""
 
     def opened(self, transport: Any) -> Any:
         """A connection has come; returns what stands for it."""
@@ -122,22 +99,15 @@ class _BoundedChunks(_ChunkedTransferDecoder):
 
     def _dataReceived_CHUNK_LENGTH(self) -> bool:
         more: bool = super()._dataReceived_CHUNK_LENGTH()
-        if more and self.length >= 1 << 63:
-            # No recipient can count that far: an attack on one that tries (RFC 9112 section 7.1).
-            raise RequestError(400, "a chunk size is too large to be meant")
-        if more and self.length > self._left:
-            raise _too_long()
+        if more:
+            messages.check_chunk(self.length, self._left)
         return more
 
     def _count(self, data: bytes) -> None:
         self._left -= len(data)
         if self._left < 0:
-            raise _too_long()
+            raise messages.too_long()
         self._chunk(data)
-
-
-def _too_long() -> RequestError:
-    return RequestError(413, "the body of the request is longer than this server takes")
 
 
 class Request(server.Request):
@@ -166,16 +136,15 @@ class Request(server.Request):
     def process(self) -> None:
         """Called when the request is complete: let the switches have it, or else render it."""
         entries = self.channel.server.switches(self.path)
-        if not entries:
-            self.render_ordinary()
+        if not self.requestHeaders.hasHeader(b"Upgrade"):
+            self.unclaimed(entries, ())
             return
         asked = self.asked("upgrade")
-        server = self.channel.server
-        found = negotiation.candidates(asked, self.clientproto, entries, server.prefer)
+        found = negotiation.candidates(asked, self.clientproto, entries, self.channel.server.prefer)
         if found.found:
             self.channel.decide(self, asked, found)
         else:
-            self.unclaimed(found)
+            self.unclaimed(entries, found.offers)
 
     def asked(self, how: Literal["upgrade", "connect"]) -> Asked:
         """This request as a value, for plugins."""
@@ -196,10 +165,14 @@ class Request(server.Request):
             id=channel.server.request_id(channel.connection),
         )
 
-    def unclaimed(self, found: negotiation.Candidates) -> None:
-        """No switch takes it."""
-        entries = self.channel.server.switches(self.path)
-        fate = negotiation.unclaimed(entries, found.offers)
+    def unclaimed(self, entries: tuple[negotiation.Entry, ...], offers: tuple[Offer, ...]) -> None:
+        """No switch takes it.
+
+        Args:
+            entries: Those that match its path.
+            offers: Those of its offers that count.
+        """
+        fate = negotiation.unclaimed(entries, offers)
         if fate is negotiation.Unclaimed.CLOSED:
             self.channel.drop()
         elif fate is negotiation.Unclaimed.REQUIRED:
@@ -219,7 +192,7 @@ class Request(server.Request):
 
     def answer(self, status: int, headers: tuple[Header, ...], body: bytes, close: bool = False) -> None:
         """An answer of our own, or of a switch that refuses."""
-        self.setResponseCode(status, _reason(status))
+        self.setResponseCode(status, messages.reason(status))
         self.channel.default_headers(self)
         names = {name.lower() for name, _ in headers}
         for name, value in headers:
@@ -289,7 +262,7 @@ class Channel(HTTPChannel):
         self._lingering = False
         self._dropped = 0
         self._deadline: IDelayedCall | None = None
-        self._question: _Question | None = None
+        self._decision: Decision | None = None
 
     # The connection
 
@@ -313,7 +286,7 @@ class Channel(HTTPChannel):
     def _answer_replay(self) -> None:
         replay, self.replay = self.replay, None
         assert replay is not None
-        self.dataReceived(_serialised(replay))
+        self.dataReceived(messages.serialised(replay))
 
     def dataReceived(self, data: bytes) -> None:
         if self._lingering:
@@ -333,7 +306,7 @@ class Channel(HTTPChannel):
         self._eof = True
         if self._lingering or not self._handlingRequest:
             self._close()
-        elif self._question is None:
+        elif self._decision is None:
             self._wait(self.server.limits.half_closed_seconds, self.drop)
 
     def writeConnectionLost(self) -> None:
@@ -341,8 +314,8 @@ class Channel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._wait(None)
-        if self._question is not None:
-            self._question.withdraw()
+        if self._decision is not None:
+            self._decision.withdraw()
         super().connectionLost(reason)
 
     def loseConnection(self) -> None:
@@ -372,10 +345,16 @@ class Channel(HTTPChannel):
         self._close()
 
     def finish(self) -> None:
-        """Shutdown: close when idle, otherwise after the answer that is being made."""
+        """Shutdown: close when idle, otherwise after the answer that is being made. A pending decision is 503."""
         self.persistent = False
-        if not self._handlingRequest:
+        if self._lingering:
+            self._close()
+        elif self._decision is not None:
+            self._too_late(self.requests[0])
+        elif not self._handlingRequest:
             self.drop()
+        elif not self.requests[0].startedWriting:
+            self.requests[0].responseHeaders.setRawHeaders(b"Connection", [b"close"])
 
     def _forget_unanswered(self) -> None:
         """Let go of a request that came in part only."""
@@ -401,9 +380,7 @@ class Channel(HTTPChannel):
     # A head
 
     def _begin_head(self, data: bytes) -> None:
-        if data[0] not in _FIRST_OF_A_HEAD:
-            # A TLS ClientHello, say. It may have no line end in it for a long time.
-            raise RequestError(400, "this is not HTTP")
+        messages.check_first_byte(data)
         self._idle = False
         self._wait(self.server.limits.head_seconds, partial(self._late, "the head of the request took too long"))
 
@@ -425,9 +402,7 @@ class Channel(HTTPChannel):
     def headerReceived(self, line: bytes) -> bool:
         if self._receivedHeaderCount >= self.server.limits.header_count:
             raise RequestError(431, "the request has more header fields than this server takes")
-        if any(control in line for control in b"\r\n\0"):
-            # Older releases of twisted.web let some of them through (RFC 9110 section 5.5).
-            self._respondToBadRequestAndDisconnect()
+        messages.check_field_line(line)
         self.requests[-1].lines.append(line)
         valid: bool = super().headerReceived(line)
         return valid
@@ -436,12 +411,7 @@ class Channel(HTTPChannel):
         raise RequestError(400, "the request is not well-formed HTTP/1.1")
 
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
-        if header == b"Content-Length" and data.isdigit() and len(data.lstrip(b"0")) > _LONGEST_LENGTH:
-            raise _too_long()
-        if header == b"Transfer-Encoding" and self._version == b"HTTP/1.0":
-            raise RequestError(400, "an HTTP/1.0 request has no Transfer-Encoding")
-        if header == b"Transfer-Encoding" and data.lower() != b"chunked":
-            raise RequestError(501, "the only transfer coding that this server knows is chunked")
+        messages.check_framing(header, data, self._version)
         chosen: bool = super()._maybeChooseTransferDecoder(header, data)
         if header == b"Transfer-Encoding":
             chunk = self.requests[-1].handleContentChunk
@@ -450,36 +420,23 @@ class Channel(HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         request = self.requests[-1]
-        if self._command == b"CONNECT":
-            # Whatever follows was meant for somebody else: RFC 9931 has the connection closed.
-            raise RequestError(501, "this server is no proxy")
         self._settle_target(request)
         if self.length is not None and self.length > self.server.limits.body_bytes:
-            raise _too_long()
+            raise messages.too_long()
         if self.length != 0:
             self._wait(self.server.limits.body_seconds, partial(self._late, "the body of the request took too long"))
         super().allHeadersReceived()
 
     def _settle_target(self, request: Request) -> None:
-        """Check `Host` (RFC 9112 section 3.2) and bring an absolute-form target into origin form (section 3.2.2)."""
-        hosts = request.requestHeaders.getRawHeaders(b"Host", [])
-        if len(hosts) > 1 or (not hosts and self._version == b"HTTP/1.1"):
-            raise RequestError(400, "a request has exactly one Host field")
-        request.target = target = self._path
-        absolute = _ABSOLUTE_FORM(target)
-        if absolute is not None:
-            authority, rest = absolute.groups()
-            self._path = rest if rest.startswith(b"/") else b"/" + rest
-            if not rest and self._command == b"OPTIONS":
-                self._path = b"*"
-            hosts = [authority]
-            request.requestHeaders.setRawHeaders(b"Host", hosts)
+        """Check target and `Host`; what an absolute-form target names is the host (RFC 9112 section 3.2.2)."""
+        request.target = self._path
+        messages.check_host(request.requestHeaders.getRawHeaders(b"Host", []), self._version)
+        self._path, authority = messages.origin_form(self._command, request.target)
+        if authority is not None:
+            messages.check_host([authority], self._version)
+            request.requestHeaders.setRawHeaders(b"Host", [authority])
             request.lines = [line for line in request.lines if not line.lower().startswith(b"host:")]
             request.lines.append(b"Host: " + authority)
-        elif not target.startswith(b"/") and target != b"*":
-            raise RequestError(400, "the request target is no path, no absolute http URL and not *")
-        if hosts and not _IS_HOST(hosts[0]):
-            raise RequestError(400, "the Host field is no host")
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """Whether the connection outlives this request: read as the list that Connection is."""
@@ -510,17 +467,7 @@ class Channel(HTTPChannel):
     def reject(self, error: RequestError) -> None:
         """Answer a request that broke the rules, as far as it came, and close."""
         self.server.rejected(self.connection, error)
-        body = error.why.encode() + b"\n"
-        lines = [
-            b"HTTP/1.1 %d %s" % (error.status, _reason(error.status)),
-            *(b"%s: %s" % field for field in self._default_fields()),
-            b"Content-Type: text/plain; charset=utf-8",
-            b"Content-Length: %d" % len(body),
-            b"Connection: close",
-            b"",
-            body,
-        ]
-        self.transport.write(b"\r\n".join(lines))
+        self.transport.write(messages.error_answer(error, self._default_fields()))
         self._forget_unanswered()
         self.loseConnection()
 
@@ -545,24 +492,39 @@ class Channel(HTTPChannel):
 
     def decide(self, request: Request, asked: Asked, found: negotiation.Candidates) -> None:
         """Ask the candidates; meanwhile bytes are kept, bounded by `early_bytes`."""
-        self._question = question = _Question(self, request, asked, found)
-        question.ask()
-        if self._question is question:
-            self._wait(self.server.limits.switch_seconds, question.too_late)
+        transport = self.transport
+        self._decision = decision = Decision(
+            asked,
+            found,
+            partial(self._decided, request, asked, found),
+            partial(self._undecided, request),
+            lambda: transport.abortConnection(),
+        )
+        decision.start()
+        if decision.pending:
+            self._wait(self.server.limits.switch_seconds, partial(self._too_late, request))
 
-    def decided(self, question: _Question, verdict: Verdict | None) -> None:
-        """The answer has come, in time."""
-        self._question = None
+    def _too_late(self, request: Request) -> None:
+        assert self._decision is not None
+        self._decision.withdraw()
+        self._decision = None
+        request.answer(503, (), b"The server could not decide about the switch in time.\n", close=True)
+
+    def _undecided(self, request: Request) -> None:
+        self._decision = None
+        self.fail(request)
+
+    def _decided(self, request: Request, asked: Asked, found: negotiation.Candidates, verdict: Verdict | None) -> None:
+        self._decision = None
         self._wait(None)
-        request = question.request
         if verdict is None:
             if self._eof:
                 self._wait(self.server.limits.half_closed_seconds, self.drop)
-            request.unclaimed(question.found)
+            request.unclaimed(self.server.switches(request.path), found.offers)
         elif isinstance(verdict.answer, Refuse):
             self._refuse(request, verdict.candidate, verdict.answer)
         else:
-            self._accept(question, verdict, verdict.answer)
+            self._accept(request, asked, verdict, verdict.answer)
 
     def _refuse(self, request: Request, candidate: negotiation.Candidate, refuse: Refuse) -> None:
         served = negotiation.tokens(self.server.switches(request.path))
@@ -574,7 +536,7 @@ class Channel(HTTPChannel):
         else:
             request.answer(refuse.status, headers, refuse.body, refuse.close)
 
-    def _accept(self, question: _Question, verdict: Verdict, accept: Accept) -> None:
+    def _accept(self, request: Request, asked: Asked, verdict: Verdict, accept: Accept) -> None:
         early = self._take_early()
         if early and accept.early is Early.REFUSE:
             abandon(accept)
@@ -585,24 +547,23 @@ class Channel(HTTPChannel):
         except Exception:
             _log.failure("A plugin's answer cannot be sent")
             abandon(accept)
-            self.fail(question.request)
+            self.fail(request)
             return
-        session = Session(question.asked, self.server, self.connection)
+        session = Session(asked, self.server, self.connection)
         try:
             protocol = IProtocol(accept.build(session))
         except Exception:
             _log.failure("{plugin} could not build its protocol", plugin=verdict.candidate.entry.name)
-            self.fail(question.request)
+            self.fail(request)
             return
-        self.server.switched(self.connection, question.asked, verdict)
+        self.server.switched(self.connection, asked, verdict)
         transport = self._detach()
         transport.write(head)
         handover(transport, protocol, early, eof=self._eof)
 
-    def fail(self, request: Request, status: int = 500) -> None:
+    def fail(self, request: Request) -> None:
         """A plugin is at fault. What the client sends from now on may be meant for its protocol, so close."""
-        body = b"The server could not decide about the switch in time.\n" if status == 503 else b"The switch failed.\n"
-        request.answer(status, (), body, close=True)
+        request.answer(500, (), b"The switch failed.\n", close=True)
 
     def _take_early(self) -> bytes:
         early: bytes = b"".join(self._dataBuffer) + self.clearLineBuffer()
@@ -636,79 +597,3 @@ class Channel(HTTPChannel):
         early = self._take_early()
         handover(self._detach(), protocol, early, eof=self._eof)
         del vars(protocol)["makeConnection"]
-
-
-class _Question:
-    """A decision that is being waited for."""
-
-    def __init__(self, channel: Channel, request: Request, asked: Asked, found: negotiation.Candidates) -> None:
-        self.request = request
-        self.asked = asked
-        self.found = found
-        self._channel = channel
-        self._wanted = True
-        self._waiting: Deferred[Any] | None = None
-
-    def ask(self) -> None:
-        waiting = self._channel.server.ask(self.asked, self.found)
-        self._waiting = waiting
-        waiting.addCallbacks(self._answered, self._failed)
-        waiting.addErrback(self._broken)
-
-    def withdraw(self) -> None:
-        """The answer is not wanted any more; if it still comes, it is abandoned."""
-        self._wanted = False
-        self._channel._question = None
-        if self._waiting is not None:
-            self._waiting.cancel()
-
-    def too_late(self) -> None:
-        channel = self._channel
-        self.withdraw()
-        channel.fail(self.request, 503)
-
-    def _answered(self, verdict: Verdict | None) -> None:
-        if self._wanted:
-            self._wanted = False
-            self._channel.decided(self, verdict)
-        elif verdict is not None and isinstance(verdict.answer, Accept):
-            abandon(verdict.answer)
-
-    def _failed(self, failure: Failure) -> None:
-        if not (self._wanted is False and failure.check(CancelledError)):
-            _log.failure("A plugin failed to decide about a switch", failure=failure)
-        if self._wanted:
-            self._wanted = False
-            self._channel._question = None
-            self._channel.fail(self.request)
-
-    def _broken(self, failure: Failure) -> None:
-        """A fault of ours: in a Deferred's callback it would be lost, and the connection would hang."""
-        _log.failure("A switch failed", failure=failure)
-        transport = self._channel.transport
-        if transport is not None:
-            transport.abortConnection()
-
-
-def abandon(accept: Accept) -> None:
-    """Call `abandon`, whatever it does."""
-    try:
-        accept.abandon()
-    except Exception:
-        _log.failure("A plugin failed to abandon a switch")
-
-
-def _reason(status: int) -> bytes:
-    try:
-        return HTTPStatus(status).phrase.encode()
-    except ValueError:
-        return b"Unknown"
-
-
-def _serialised(asked: Asked) -> bytes:
-    """A request as bytes again, without what was said to the hop that is over."""
-    lines = [b"%s %s HTTP/1.1" % (asked.method, asked.target)]
-    lines += [b"%s: %s" % field for field in asked.headers if field[0] not in _SPENT]
-    if asked.body:
-        lines.append(b"Content-Length: %d" % len(asked.body))
-    return b"\r\n".join([*lines, b"", asked.body])

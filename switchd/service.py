@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -120,15 +119,16 @@ def _say_goodbye(connection: Connection, seconds: float) -> None:
     if isinstance(protocol, Channel):
         protocol.finish()
         return
-    farewell = IDrain(protocol, None)
-    said = maybeDeferred(_wait_for, farewell, seconds) if farewell is not None else maybeDeferred(lambda: None)
+    said = Deferred.fromCoroutine(_farewell(protocol, seconds))
     said.addErrback(lambda failure: _log.failure("{protocol!r} failed to drain", failure=failure, protocol=protocol))
     said.addCallback(lambda _: close_when_sent(connection.transport))
 
 
-def _wait_for(farewell: IDrain, seconds: float) -> Any:
-    answer: Any = farewell.drain(seconds)
-    return ensureDeferred(answer) if inspect.iscoroutine(answer) else answer
+async def _farewell(protocol: Any, seconds: float) -> None:
+    drains = IDrain(protocol, None)
+    said = None if drains is None else drains.drain(seconds)
+    if said is not None:
+        await said
 
 
 def _abort_all(factory: SwitchFactory) -> None:

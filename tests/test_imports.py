@@ -17,7 +17,7 @@ LAYERS = [
     {"interfaces"},
     {"errors"},
     {"negotiation", "handover", "schema", "events"},
-    {"config", "testing", "client", "pages", "protocols"},
+    {"config", "decision", "messages", "testing", "client", "pages", "protocols"},
     {"http1", "plugins", "routes"},
     {"factory", "explain", "pipe"},
     {"service", "cli"},

@@ -67,6 +67,17 @@ class TestDrain:
         assert over == [None]
         assert site.clock.getDelayedCalls() == []
 
+    def test_closes_a_connection_that_lingers_behind_its_last_answer(self) -> None:
+        site = Site()
+        wires = [site.connect(), site.connect()]
+        wires[0].send(b"GET / HTTP/1.0\r\n\r\n")
+        wires[1].send(b"BAD\r\n\r\n")
+        over = drained(site)
+        wires[0].turn()
+        assert all(wire.closed for wire in wires)
+        assert over == [None]
+        assert site.clock.getDelayedCalls() == []
+
     def test_lets_a_request_finish_and_reads_no_other(self) -> None:
         slow = Slow()
         site = Site(root=slow)
@@ -80,6 +91,7 @@ class TestDrain:
         wire.turn()
         wire.half_close()
         assert statuses(wire.received) == [200]
+        assert b"Connection: close" in wire.received
         assert over == [None]
 
     def test_closes_a_switched_connection_when_what_it_wrote_is_sent(self) -> None:
@@ -156,16 +168,17 @@ class TestDrain:
         assert (wire.closed, over) == (True, [None])
         assert logged == [ZeroDivisionError]
 
-    def test_abandons_a_decision_that_does_not_come(self) -> None:
+    def test_answers_503_instead_of_waiting_for_a_decision(self) -> None:
         switch = Accepts(late=True)
-        site = Site({"/shout": switch}, settings="limits.switch_seconds = 100")
+        site = Site({"/shout": switch})
         wire = site.connect()
         wire.send(SWITCH)
         over = drained(site)
-        wire.clock.advance(10)
         wire.turn()
-        assert over == [None]
+        wire.half_close()
+        assert statuses(wire.received) == [503]
         assert (switch.cancelled, switch.built) == (1, [])
+        assert over == [None]
 
     def test_does_not_wait_for_a_producer_that_never_ends(self) -> None:
         class Paused(Shout):

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -121,9 +122,13 @@ class Server:
                 return found
 
     def listens(self) -> None:
-        """Read on until the log names a port."""
+        """Read on until the log names a port, and wait until it is served."""
         found = self.wait_for(r"listening on tcp ([\d.]+):(\d+)")
         self.host, self.port = found[1], int(found[2])
+        # The log says so before the reactor runs; a signal that came now would not find its handler.
+        with socket.create_connection((self.host, self.port), timeout=SECONDS) as connection:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert connection.recv(1)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -152,8 +157,9 @@ def twistd(folder: Path, *arguments: str) -> Iterator[Server]:
         yield server
         if server.status is None:
             server.signal(signal.SIGTERM)
-            # When all is done, twistd ends itself by the signal that it got, for its parent to see.
             assert server.end() == -signal.SIGTERM
+        # At the very end twistd dies of the signal that it got; this tells that from dying of it at once.
+        assert "Server Shut Down" in server.log
         if not server.tracebacks:
             assert not re.search("Traceback|Unhandled", server.log), server.log
     finally:

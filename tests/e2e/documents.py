@@ -3,8 +3,8 @@
 In a page,
 
 - a fence after a line such as "`folder/name.py`:" is a file, to be written;
-- a fence marked `console` holds commands, on lines that begin with "$ ", each followed by what it prints: "..." alone on a
-  line stands for any lines, within a line for anything. Of a command with nothing behind it the output does not count;
+- a fence marked `console` holds commands, on lines that begin with "$ ", each followed by what it prints: "..." alone
+  on a line stands for any lines, within a line for anything. With nothing behind a command its output does not count;
 - any other fence is only to be read.
 
 The exit status of a command has to be 0. A HTML comment before a fence says otherwise, for people and for us:
@@ -30,7 +30,6 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
 
-import pytest
 from attrs import define, field, frozen
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +45,9 @@ STOPPING_SECONDS = 30
 
 CLIENTS = ("curl", "make", "nc", "node", "openssl")
 """Programs that a page uses and that do not come with Python or switchd."""
+
+_OURS = ("PYTHON", "VIRTUAL_ENV", "MAKE", "MFLAGS")
+"""How the variables begin that are there for the tests and that no reader has."""
 
 _FENCE = re.compile(r"```(\w*)")
 _FILE = re.compile(r"`([\w./-]+)`.*:")
@@ -101,8 +103,13 @@ def _command(text: str) -> Command:
 
 
 def blocks(page: str) -> tuple[Block, ...]:
+    """The fences of a page of ours, in order."""
+    return parse((ROOT / page).read_text("utf-8"))
+
+
+def parse(text: str) -> tuple[Block, ...]:
     """The fences of a page, in order."""
-    return tuple(_blocks((ROOT / page).read_text("utf-8").splitlines()))
+    return tuple(_blocks(text.splitlines()))
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[Block]:
@@ -155,12 +162,6 @@ def needed(some: Sequence[Block]) -> tuple[str, ...]:
     """Which of `CLIENTS` the commands use."""
     text = "\n".join(command.text for block in some for command in block.commands if block.note != "not run")
     return tuple(client for client in CLIENTS if re.search(rf"(^|\| |&& ){client} ", text, re.MULTILINE))
-
-
-def need(client: str) -> None:
-    """Skip a test for which a program is missing."""
-    if shutil.which(client) is None:
-        pytest.skip(f"there is no {client} on this machine")
 
 
 def prints(expected: Sequence[str]) -> re.Pattern[str]:
@@ -266,12 +267,13 @@ class Terminal:
                 timeout=SECONDS,
                 pass_fds=(writer,),
             )
-            where = os.read(reader, 65536)
         finally:
-            os.close(reader)
             os.close(writer)
+            with open(reader, encoding="utf-8") as where:
+                folder = where.read().rstrip("\n")
         assert done.returncode == status, f"$ {command}\nexits with {done.returncode} and prints\n\n{done.stdout}"
-        self.folder = Path(os.fsdecode(where.rstrip(b"\n")))
+        if folder:  # not after `exit`
+            self.folder = Path(folder)
         return done.stdout
 
     def start(self, command: Command) -> _Background:
@@ -297,7 +299,7 @@ class Terminal:
         return _ADDRESS.sub(rf"127.0.0.1\g<1>{self.port}", text) if self.port else text
 
     def _environment(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_"))}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         return {**inherited, "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}"}
 
 
@@ -306,7 +308,7 @@ class _Background:
 
     def __init__(self, command: str, folder: Path, environment: dict[str, str]) -> None:
         self._command = command
-        self._log = TemporaryFile()
+        self._log = TemporaryFile()  # noqa: SIM115  # closed by `stop`
         self._last_words = ""
         # A group of its own: there may be a shell between us and the server.
         self._process = subprocess.Popen(

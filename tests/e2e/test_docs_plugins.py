@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import documents
-from tests.e2e.documents import Terminal, need
+from tests.e2e.conftest import need
+from tests.e2e.documents import Terminal
 
 pytestmark = pytest.mark.e2e
 
@@ -32,14 +33,46 @@ def test_who_does_what_the_page_says_has_two_plugins_that_work(terminal: Termina
         terminal.do(block)
 
 
-def test_without_package_dir_an_editable_install_hides_the_plugin(terminal: Terminal) -> None:
-    """The page says so; if setuptools learns better, the page can be shorter."""
+@pytest.fixture
+def unpackaged(terminal: Terminal) -> Terminal:
+    """Where the page's reader is before he installs."""
     for block in PAGE:
         if block.section.endswith("/ The packaging") and block.commands:
             break
         terminal.do(block)
-    setup = terminal.folder / "setup.cfg"
-    setup.write_text(setup.read_text("utf-8").replace("package_dir =\n    = .\n", ""), "utf-8")
-    terminal.run("pip install -q -e .")
-    assert "reverse" not in terminal.run("cd / && switchd protocols")
-    assert terminal.run("python -c 'import reverse'") == ""
+    return terminal
+
+
+PYPROJECT = """
+[project]
+name = "switchd-reverse"
+version = "1.0"
+dependencies = ["switchd"]
+
+[tool.setuptools]
+package-dir = {"" = "."}
+packages = ["reverse", "twisted.plugins"]
+"""
+
+
+class TestOtherWaysOfPackaging:
+    """What the page says of them."""
+
+    def test_without_package_dir_the_plugin_is_not_found(self, unpackaged: Terminal) -> None:
+        """If setuptools learns better, the page can be shorter."""
+        setup = unpackaged.folder / "setup.cfg"
+        setup.write_text(setup.read_text("utf-8").replace("package_dir =\n    = .\n", ""), "utf-8")
+        unpackaged.run("pip install -q -e .")
+        assert "reverse" not in unpackaged.run("cd / && switchd protocols")
+        assert unpackaged.run("python -c 'import reverse'") == ""
+
+    def test_with_everything_in_pyproject_it_is_found(self, unpackaged: Terminal) -> None:
+        (unpackaged.folder / "setup.cfg").unlink()
+        pyproject = unpackaged.folder / "pyproject.toml"
+        pyproject.write_text(pyproject.read_text("utf-8") + PYPROJECT, "utf-8")
+        unpackaged.run("pip install -q -e .")
+        assert "reverse\n    tokens: reverse\n" in unpackaged.run("cd / && switchd protocols")
+
+    def test_an_ordinary_install_has_it_too(self, unpackaged: Terminal) -> None:
+        unpackaged.run("pip install -q .")
+        assert "reverse\n    tokens: reverse\n" in unpackaged.run("cd / && switchd protocols")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import documents
-from tests.e2e.documents import ROOT, Block, Command, Installation, Terminal, need
+from tests.e2e.conftest import need
+from tests.e2e.documents import ROOT, Block, Command, Installation, Terminal
 
 pytestmark = pytest.mark.e2e
 
@@ -77,11 +77,9 @@ class TestWhatIsNotTyped:
 
     def test_make_serve_runs_the_server(self, installation: Installation) -> None:
         need("make")
-        recipe = ["make", "-n", "serve", f"VENV={installation.programs.parent}"]
-        commands = subprocess.run(recipe, cwd=installation.clone, check=True, capture_output=True, text=True).stdout
-        serve = commands.splitlines()[-1]
-        assert serve.endswith(" --config conf/switchd.toml")
         terminal = Terminal(installation.clone, installation.programs)
+        *_, serve = terminal.run(f"make -n serve VENV={installation.programs.parent}").splitlines()
+        assert serve.endswith(" --config conf/switchd.toml")
         server = terminal.start(Command(f"{serve} --listen tcp:8080:interface=127.0.0.1", SERVER.prints))
         # twistd stops in an orderly way, and then ends by the signal that it got.
         assert server.stop(signal.SIGTERM) == -signal.SIGTERM
