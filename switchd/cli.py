@@ -153,6 +153,8 @@ def _check(arguments: argparse.Namespace) -> int:
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 1
+    for file in assembly.broken:
+        print(f"switchd: warning: the plugin file {file.path} is broken: {file.error}", file=sys.stderr)
     print(f"{arguments.file}: ok", *_summary(assembly.config), sep="\n    ")
     return 0
 

@@ -15,6 +15,22 @@ _log = Logger(namespace="switchd")
 
 
 @frozen
+class BrokenPlugin:
+    """A plugin file, of anybody's, cannot be imported; the plugins in it are left out.
+
+    Attributes:
+        path: The file.
+        error: What happened, in a line.
+    """
+
+    path: str
+    error: str
+
+    level = LogLevel.warn
+    text = "the plugin file {event.path} is broken and left out: {event.error}"
+
+
+@frozen
 class Listening:
     """A listener is open.
 
@@ -109,7 +125,7 @@ class Rejected:
     text = "{event.id} {event.peer} request rejected with {event.status}: {event.why}"
 
 
-Event = Listening | Switched | Ended | Rejected
+Event = BrokenPlugin | Listening | Switched | Ended | Rejected
 
 
 def log(event: Event) -> None:

@@ -30,11 +30,13 @@ class Assembly:
         config: The configuration.
         routes: What is served where.
         endpoints: Where to listen, in the order of `config.listen`.
+        broken: Plugin files that could not be imported, of anybody. Nothing here needs them: no reason not to start.
     """
 
     config: config.Config
     routes: routes.Routes
     endpoints: tuple[IStreamServerEndpoint, ...]
+    broken: tuple[plugins.BrokenFile, ...] = ()
 
 
 def assemble(configuration: config.Config, mistakes: Iterable[Mistake], reactor: Any) -> Assembly:
@@ -48,13 +50,14 @@ def assemble(configuration: config.Config, mistakes: Iterable[Mistake], reactor:
     Raises:
         ConfigurationError: With all mistakes, those of `config.load` and those found here.
     """
-    entries, in_switches = plugins.bind(configuration.switch, plugins.find(), reactor, configuration.folder)
+    found = plugins.find()
+    entries, in_switches = plugins.bind(configuration.switch, found, reactor, configuration.folder)
     made, in_resources = routes.resources(configuration.http, configuration.folder, reactor)
     endpoints, in_listeners = _endpoints(configuration.listen, reactor)
     everything = (*mistakes, *in_listeners, *in_resources, *in_switches)
     if everything:
         raise ConfigurationError(configuration.file, everything)
-    return Assembly(configuration, routes.Routes(entries, made), endpoints)
+    return Assembly(configuration, routes.Routes(entries, made), endpoints, found.broken)
 
 
 def _endpoints(

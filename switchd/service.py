@@ -54,6 +54,8 @@ class SwitchService(Service):
             all.
         """
         super().privilegedStartService()
+        for file in self._assembly.broken:
+            events.log(events.BrokenPlugin(file.path, file.error))
         for table, endpoint in zip(self._assembly.config.listen, self._assembly.endpoints, strict=True):
             # Every endpoint of Twisted's own answers at once; one that does not is still told of, by its event.
             listening = maybeDeferred(endpoint.listen, self.factory)

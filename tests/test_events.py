@@ -15,6 +15,10 @@ from switchd import events
 @pytest.mark.parametrize(
     ("event", "line"),
     [
+        (
+            events.BrokenPlugin("/p/x.py", "SyntaxError: no"),
+            "the plugin file /p/x.py is broken and left out: SyntaxError: no",
+        ),
         (events.Listening("tcp 127.0.0.1:80"), "listening on tcp 127.0.0.1:80"),
         (
             events.Switched("1f", "192.0.2.1:5", "/a", ("TLS/1.3", "addone"), 0.25),

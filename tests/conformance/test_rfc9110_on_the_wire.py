@@ -1,4 +1,4 @@
-"""RFC 9110 section 7.8 on a connection: rows 1, 2, 4, 5, 8 to 10, 12 and 13, attacks A6 to A10 and A12 to A14.
+"""RFC 9110 section 7.8 on a connection: rows 1, 2, 4, 5, 8 to 10, 12 and 13, attacks A6 to A14.
 
 Each request is sent whole, byte by byte and cut at every place, with something following, over every kind of transport.
 """
@@ -232,6 +232,19 @@ class TestA10HeaderInjectionByAPlugin:
         assert b"x-good" not in fields
         assert b"y" not in fields
         assert switch.abandoned == 1
+
+
+class TestA11SlowHandshake:
+    @every_kind
+    def test_a11_a_head_that_drips_is_408_when_its_time_is_up(self, kind: Kind) -> None:
+        switch = Accepts()
+        wire = Site({"/shout": switch}, settings="limits.head_seconds = 20").connect(kind)
+        for index in range(25):
+            wire.send(SWITCH[index : index + 1])
+            wire.clock.advance(1)
+        wire.turn()
+        assert statuses(wire.received) == [408]
+        assert switch.asked == []
 
 
 class TestA12TimerLeftArmed:

@@ -161,3 +161,16 @@ class TestEnd:
             server.signal(number)
             assert connection.recv(1) == b""
             assert server.end(SHUTDOWN_SECONDS) == -number
+
+
+def test_a_broken_plugin_file_of_anybody_is_a_warning_and_no_more(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "other" / "twisted" / "plugins"
+    folder.mkdir(parents=True)
+    (folder / "other_plugin.py").write_text("from nowhere import nothing\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "other"))
+    with twistd(tmp_path, "--config", config.name) as server:
+        server.tracebacks = True  # one, of twisted.plugin itself
+    file = re.escape(str(folder / "other_plugin.py"))
+    assert re.search(rf"the plugin file {file} is broken and left out: ModuleNotFoundError: .*nowhere", server.log)
