@@ -11,7 +11,7 @@ from switchd.decision import Decision, Verdict
 from switchd.interfaces import Accept, Offer, Refuse
 from switchd.negotiation import Candidate, Candidates, Entry, Rule
 from switchd.testing import request
-from tests.serving import Says
+from tests.serving import Says, Shout
 
 
 class Outcome:
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def accept(abandoned: list[int]) -> Accept:
-    return Accept(lambda session: Deferred(), abandon=lambda: abandoned.append(1))
+    return Accept(lambda session: Shout(), abandon=lambda: abandoned.append(1))
 
 
 def test_candidates_are_asked_in_turn_until_one_does_not_say_none() -> None:
@@ -103,7 +103,7 @@ def test_an_abandon_that_fails_is_logged(logged: list[Any]) -> None:
         try:
             await Deferred()
         except CancelledError:
-            return Accept(lambda session: Deferred(), abandon=lambda: 1 / 0)
+            return Accept(lambda session: Shout(), abandon=lambda: 1 / 0)
 
     outcome = Outcome(Says(stubborn))
     outcome.start()
