@@ -6,7 +6,6 @@ LOWEST = .venv-lowest
 PIP = -m pip --quiet --disable-pip-version-check
 
 .PHONY: help serve test unit style types e2e lowest clean
-.DELETE_ON_ERROR:
 
 help:           ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## */  make \1\t/p' Makefile | expand -t 16
@@ -14,9 +13,9 @@ help:           ## this list
 serve: $(VENV)/serve            ## run the server with conf/switchd.toml
 	$(VENV)/bin/twistd -n --pidfile= switchd --config conf/switchd.toml
 
-test: style types               ## all checks and all tests
+test: style types $(LOWEST)/test        ## all checks and all tests
 	$(VENV)/bin/pytest
-	$(MAKE) lowest
+	$(LOWEST)/bin/pytest -m "not e2e"
 
 unit: $(VENV)/test              ## the fast tests: no processes, no installs
 	$(VENV)/bin/pytest -m "not e2e"

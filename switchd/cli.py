@@ -189,7 +189,7 @@ def _protocols(arguments: argparse.Namespace) -> int:
     from switchd import plugins
 
     found = plugins.find()
-    for plugin in found.plugins:
+    for plugin in sorted(found.plugins, key=lambda each: each.plugin.name):
         print("\n    ".join(_described(plugin)))
     for file in found.broken:
         print(f"broken: {file.path}\n    {file.error}")

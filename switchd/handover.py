@@ -82,20 +82,32 @@ def when_lost(transport: Any, callback: Callable[[Failure], object]) -> None:
     """Have `callback` called once with the reason when the connection is lost, after the protocol was told.
 
     It belongs to the transport, not to a protocol: it survives any number of handovers and costs nothing until then.
+    There may be several; they are called in the order in which they were set.
     """
-    original = transport.connectionLost
+    hook = vars(transport).get("connectionLost")
+    if not isinstance(hook, _Lost):
+        hook = vars(transport)["connectionLost"] = _Lost(transport)
+    hook.callbacks.append(callback)
 
-    def lost(reason: Failure) -> None:
+
+class _Lost:
+    """Takes the place of a transport's `connectionLost`."""
+
+    def __init__(self, transport: Any) -> None:
+        self.callbacks: list[Callable[[Failure], object]] = []
+        self._transport = transport
+        self._original = transport.connectionLost
+
+    def __call__(self, reason: Failure) -> None:
         # Gone before it is used, so that transport and hook are no cycle and a second call finds the transport's own.
-        del transport.connectionLost
-        gate = _slot(transport).protocol
+        vars(self._transport).pop("connectionLost", None)
+        gate = _slot(self._transport).protocol
         failure = gate.failure if isinstance(gate, _Gate) else None
         try:
-            original(reason)
+            self._original(reason)
         finally:
-            callback(failure or reason)
-
-    transport.connectionLost = lost
+            for callback in self.callbacks:
+                callback(failure or reason)
 
 
 def pass_half_close(transport: Any) -> bool:

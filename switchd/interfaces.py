@@ -11,7 +11,7 @@ The life of a switch, in order:
 4. From here on switchd is not in the way: the protocol talks to the transport like any Twisted protocol.
 5. At shutdown a protocol that provides `IDrain` may say goodbye.
 
-For the common case, a `Protocol` class for one token, `SwitchPlugin` at the end of this file is one line.
+`SwitchPlugin` at the end of this file declares a `Protocol` class, or an `ISwitch` class, in one line.
 
 This module imports nothing of switchd and nothing of Twisted, so that what decides (`negotiation`) can be
 read and tested without either. The types of Twisted that appear in it are only named.
@@ -277,7 +277,7 @@ def _one_or_more(tokens: bytes | tuple[bytes, ...]) -> tuple[bytes, ...]:
 @implementer(ISwitchPlugin)
 @frozen
 class SwitchPlugin:
-    """The common case in one line: a name, a token, and where its `Protocol` class is.
+    """A plugin in one line: a name, a token, and where its `Protocol` class is.
 
     In `twisted/plugins/any_name.py`:
 
@@ -286,25 +286,29 @@ class SwitchPlugin:
     Args:
         name: What the configuration calls it.
         tokens: The token, or a tuple of several.
-        protocol: The `Protocol` class, as "package.module:Class". It is called without arguments or, if it has an
-            attrs class `Options` inside, with an instance of that.
+        target: The `Protocol` class, as "package.module:Class". It is called without arguments or, if it has an attrs
+            class `Options` inside, with an instance of that. An `ISwitch` class may stand here too, for a plugin that
+            decides on each request; it is called with its options and the `Context`.
     """
 
     name: str
     tokens: tuple[bytes, ...] = field(converter=_one_or_more)
-    protocol: str
+    target: str
 
     def load(self) -> tuple[type, Callable[[Any, Context], ISwitch]]:
         """See `ISwitchPlugin`."""
-        module, _, attribute = self.protocol.partition(":")
-        protocol = getattr(import_module(module), attribute)
+        module, _, attribute = self.target.partition(":")
+        target = getattr(import_module(module), attribute)
+        options = getattr(target, "Options", NoOptions)
+        if ISwitch.implementedBy(target):
+            return options, target
         tokens = tuple(token.lower() for token in self.tokens)
 
         def make(options: Any, context: Context) -> ISwitch:
             arguments = () if isinstance(options, NoOptions) else (options,)
-            return _AlwaysAccept(protocol, arguments, tokens)
+            return _AlwaysAccept(target, arguments, tokens)
 
-        return getattr(protocol, "Options", NoOptions), make
+        return options, make
 
     def __conform__(self, interface: Any) -> SwitchPlugin | None:
         # twisted.plugin looks for things that adapt to its IPlugin. Providing it would mean importing it here.

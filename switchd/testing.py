@@ -12,13 +12,13 @@ connection. The clock is a `task.Clock`; nothing sleeps, and nothing happens but
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
@@ -32,12 +32,13 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.logger import Logger
+from twisted.plugin import IPlugin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from switchd import negotiation
-from switchd.interfaces import Accept, Context, Header, ISession, ISwitch, ISwitchPlugin, Refuse, Request
+from switchd.interfaces import Accept, Answer, Context, Header, ISession, ISwitch, ISwitchPlugin, Offer, Refuse, Request
 
 _log = Logger()
 
@@ -361,52 +362,69 @@ class Session:
         raise ValueError("this session is a test's; it has no HTTP to go back to")
 
 
-def assert_plugin_conforms(plugin: Any, options: Any = None, headers: Sequence[Header] = (), path: str = "/") -> None:
+def assert_plugin_conforms(
+    plugin: Any,
+    options: Any = None,
+    *,
+    method: bytes = b"GET",
+    path: str = "/",
+    headers: Sequence[Header] = (),
+    body: bytes = b"",
+) -> None:
     """Assert that a plugin keeps the contract of `switchd.interfaces`, as far as that can be seen from outside.
 
-    It is found, loaded and made as a configuration would do it, then asked about each of its tokens, and about a token
-    that is not its own; a protocol that it builds is connected to a `Wire`, fed nothing, and disconnected.
+    It is loaded and made as a configuration would do it, then asked about each of its tokens, with time passing until
+    it answers. A protocol that it builds is connected to a `Wire`, fed nothing, and disconnected; then it is asked
+    once more, and what it accepts is abandoned.
 
     Args:
         plugin: The object that `twisted/plugins/` holds.
         options: An instance of its options. None: made without arguments, which needs defaults for all of them.
-        headers: What a request must have besides the offer to be accepted.
-        path: The path of the entry.
+        method: What a request must be for the plugin to accept it.
+        path: The path of the entry, and of the request.
+        headers: The request's header fields besides the offer.
+        body: The request's body.
 
     Raises:
         AssertionError: One sentence that says what the contract asks and what was found.
+        Exception: Whatever the plugin raises.
     """
+    _assert_declares(plugin)
+    clock = Clock()
+    cls, make = plugin.load()
+    switch = make(cls() if options is None else options, Context(clock, path, Path()))
+    verifyObject(ISwitch, switch)
+    for token in plugin.tokens:
+        asked = request(method=method, path=path.encode(), headers=headers, body=body, upgrade=token)
+        _assert_accepts(switch, token, asked, clock)
+
+
+def _assert_declares(plugin: Any) -> None:
     verifyObject(ISwitchPlugin, plugin)
+    _assert(IPlugin(plugin, None) is not None, "a plugin provides twisted.plugin.IPlugin too")
     _assert(isinstance(plugin.name, str) and plugin.name != "", f"name is a text, not {plugin.name!r}")
     _assert(isinstance(plugin.tokens, tuple) and plugin.tokens != (), "tokens is a tuple with one token or more")
     for token in plugin.tokens:
         _assert(len(negotiation.offers([token])) == 1, f"{token!r} is a protocol name with or without a version")
     loaded = plugin.load()
     _assert(isinstance(loaded, tuple) and len(loaded) == 2, "load() returns (class of options, callable)")
-    cls, make = loaded
-    _assert(attrs.has(cls), f"the options are an attrs class, not {cls!r}")
+    _assert(attrs.has(loaded[0]), f"the options are an attrs class, not {loaded[0]!r}")
     for reserved in ("path", "protocol", "require", "close"):
-        _assert(reserved not in attrs.fields_dict(cls), f"the option {reserved!r} belongs to switchd")
-    switch = make(cls() if options is None else options, Context(Clock(), path, Path()))
-    verifyObject(ISwitch, switch)
-    for token in plugin.tokens:
-        _assert_answers(switch, token, request(path=path.encode(), headers=headers, upgrade=token))
+        _assert(reserved not in attrs.fields_dict(loaded[0]), f"the option {reserved!r} belongs to switchd")
 
 
-def _assert_answers(switch: ISwitch, token: bytes, asked: Request) -> None:
+def _assert_accepts(switch: ISwitch, token: bytes, asked: Request, clock: Clock) -> None:
     (offer,) = negotiation.offers([token])
-    answer: Any = switch.offer(asked, offer)
-    if inspect.isawaitable(answer):
-        answer = _result(answer)
-    _assert(
-        answer is None or isinstance(answer, Accept | Refuse), f"offer() answers Accept, Refuse or None, not {answer!r}"
-    )
     candidate = negotiation.Candidate(negotiation.Entry("/", "plugin", (token,), switch), offer, token)
+    answer = _answer(switch, asked, offer, clock)
     if isinstance(answer, Refuse):
         negotiation.refusal(candidate, answer, token)
     elif isinstance(answer, Accept):
         negotiation.switching_head(candidate, answer)
         _assert_connects(answer.build(Session(asked)))
+        again = _answer(switch, asked, offer, clock)
+        if isinstance(again, Accept):
+            again.abandon()
 
 
 def _assert_connects(protocol: IProtocol) -> None:
@@ -415,16 +433,30 @@ def _assert_connects(protocol: IProtocol) -> None:
     wire.reset()
 
 
-def _result(answer: Any) -> Any:
-    results: list[Any] = []
-    waiting = answer if isinstance(answer, Deferred) else ensureDeferred(answer)
-    waiting.addBoth(results.append)
-    if not results:
-        waiting.cancel()
-        return None
-    if isinstance(results[0], Failure):
-        results[0].raiseException()
-    return results[0]
+PATIENCE = 3600
+"""Seconds, of a clock that only counts, for which `assert_plugin_conforms` waits for an answer before it cancels it."""
+
+
+def _answer(switch: ISwitch, asked: Request, offer: Offer, clock: Clock) -> Answer:
+    answer: Any = switch.offer(asked, offer)
+    if inspect.isawaitable(answer):
+        waiting = Deferred.fromCoroutine(_awaited(answer))
+        answers: list[Any] = []
+        waiting.addBoth(answers.append)
+        clock.pump([0] if answers else [1] * PATIENCE)
+        if not answers:
+            waiting.cancel()
+            return None
+        (answer,) = answers
+        if isinstance(answer, Failure):
+            answer.raiseException()
+    right = answer is None or isinstance(answer, Accept | Refuse)
+    _assert(right, f"offer() answers Accept, Refuse or None, not {answer!r}")
+    return cast(Answer, answer)
+
+
+async def _awaited(answer: Awaitable[Any]) -> Any:
+    return await answer
 
 
 def _assert(holds: bool, sentence: str) -> None:

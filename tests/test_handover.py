@@ -113,6 +113,18 @@ def test_connection_lost_comes_once_and_to_the_new_protocol_only(kind: Kind) -> 
     assert new.reasons[0].check(ConnectionLost)
 
 
+def test_everybody_who_wants_to_know_is_told_when_the_connection_is_lost() -> None:
+    told: list[str] = []
+    old = Old(New)
+    wire = Wire(one(lambda: old))
+    when_lost(old.transport, lambda reason: told.append("first"))
+    wire.send(b"!")
+    when_lost(wire.transport, lambda reason: told.append("second"))
+    wire.reset()
+    assert told == ["first", "second"]
+    assert "connectionLost" not in vars(wire.transport)
+
+
 @every_kind
 def test_early_bytes_wait_while_the_protocol_has_paused_its_transport(kind: Kind) -> None:
     class Pausing(New):

@@ -7,13 +7,42 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import frozen
 from twisted.internet.task import Clock
 from twisted.plugin import IPlugin
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from switchd.interfaces import Accept, Context, ISwitch, ISwitchPlugin, NoOptions, Offer, SwitchPlugin
+from switchd.interfaces import (
+    Accept,
+    Answer,
+    Context,
+    ISwitch,
+    ISwitchPlugin,
+    NoOptions,
+    Offer,
+    Refuse,
+    Request,
+    SwitchPlugin,
+)
 from switchd.protocols.addone import AddOne
 from switchd.testing import Session, assert_plugin_conforms, request
+
+
+@implementer(ISwitch)
+class Picky:
+    """A switch of its own, with options."""
+
+    @frozen
+    class Options:
+        status: int = 403
+
+    def __init__(self, options: Options, context: Context) -> None:
+        self.options, self.path = options, context.path
+
+    def offer(self, request: Request, offer: Offer) -> Answer:
+        return Refuse(self.options.status)
+
 
 PLUGIN = SwitchPlugin("shout", b"Shout", "tests.serving:Shout")
 
@@ -68,6 +97,14 @@ class TestSwitchPlugin:
         assert made.offer(request(), Offer(b"SPDY", b"3.1")) is not None
         assert made.offer(request(), Offer(b"SPDY", b"3")) is None
         assert made.offer(request(), Offer(b"SPDY")) is None
+
+    def test_may_name_a_switch_in_place_of_a_protocol(self) -> None:
+        plugin = SwitchPlugin("picky", b"picky", "tests.test_interfaces:Picky")
+        assert plugin.load()[0] is Picky.Options
+        made = switch(plugin, Picky.Options(status=409))
+        assert isinstance(made, Picky)
+        assert made.path == "/"
+        assert_plugin_conforms(plugin)
 
     def test_conforms(self) -> None:
         assert_plugin_conforms(PLUGIN)

@@ -9,6 +9,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
+from twisted.internet.task import deferLater
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -152,6 +153,30 @@ class TestConformance:
             return accept()
 
         assert_plugin_conforms(Plugin(answer))
+
+    def test_waits_for_a_late_answer_and_takes_it_as_any_other(self) -> None:
+        class Late:
+            def __init__(self, context: Any) -> None:
+                self.clock = context.reactor
+
+            def offer(self, request: Any, offer: Any) -> Any:
+                return deferLater(self.clock, 30, lambda: accept(headers=((b"X", b"\n"),)))
+
+        plugin = Plugin()
+        plugin.load = lambda: (NoOptions, lambda options, context: implementer(ISwitch)(Late)(context))  # type: ignore[method-assign]
+        with pytest.raises(Exception, match="control character"):
+            assert_plugin_conforms(plugin)
+
+    def test_abandons_what_is_accepted_a_second_time(self) -> None:
+        abandoned: list[int] = []
+        assert_plugin_conforms(Plugin(accept(abandon=lambda: abandoned.append(1))))
+        assert abandoned == [1]
+
+    def test_asks_by_the_request_that_it_is_told_to_make(self) -> None:
+        says = Says(None)
+        assert_plugin_conforms(Plugin(made=says), method=b"POST", path="/a", headers=[(b"x", b"1")], body=b"{}")
+        asked = says.asked[0][0]
+        assert (asked.method, asked.path, asked.body, asked.values(b"x")) == (b"POST", b"/a", b"{}", (b"1",))
 
     @pytest.mark.parametrize(
         ("plugin", "said"),
