@@ -45,25 +45,20 @@ class Listening:
 
 
 @frozen
-class Switched:
-    """A connection has changed protocol.
+class _OfSwitched:
+    """What is said of a switched connection in any case.
 
     Attributes:
         id: The connection.
         peer: The client's address.
-        path: The path that was asked for, escaped.
+        path: The path that its last switch was asked for on, escaped.
         stack: The tokens that the connection has gone through, the newest last.
-        seconds: From the connection's first byte to the switch.
     """
 
     id: str
     peer: str
     path: str
     stack: tuple[str, ...]
-    seconds: float
-
-    level = LogLevel.info
-    text = "{event.id} {event.peer} switched to {event.protocol} on {event.path} after {event.seconds:.3f} s"
 
     @property
     def protocol(self) -> str:
@@ -72,23 +67,29 @@ class Switched:
 
 
 @frozen
-class Ended:
+class Switched(_OfSwitched):
+    """A connection has changed protocol.
+
+    Attributes:
+        seconds: From when it came, or switched before, to this switch.
+    """
+
+    seconds: float
+
+    level = LogLevel.info
+    text = "{event.id} {event.peer} switched to {event.protocol} on {event.path} after {event.seconds:.3f} s"
+
+
+@frozen
+class Ended(_OfSwitched):
     """A switched connection is over.
 
     Attributes:
-        id: The connection.
-        peer: The client's address.
-        path: The path of its last switch, escaped.
-        stack: The tokens that it went through.
         seconds: From the last switch to the end.
         by: Who ended it: "client", "server", or "network" where neither said so.
         why: In a few words.
     """
 
-    id: str
-    peer: str
-    path: str
-    stack: tuple[str, ...]
     seconds: float
     by: str
     why: str
@@ -98,11 +99,6 @@ class Ended:
         "{event.id} {event.peer} {event.protocol} on {event.path} ended by {event.by}"
         " after {event.seconds:.3f} s: {event.why}"
     )
-
-    @property
-    def protocol(self) -> str:
-        """The stack as people write it."""
-        return " > ".join(self.stack)
 
 
 @frozen

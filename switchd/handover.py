@@ -26,7 +26,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableDescriptor, IHalfCloseableProtocol, IProtocol
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -115,7 +115,8 @@ def pass_half_close(transport: Any) -> bool:
 
     An `IHalfCloseableProtocol` is told, also behind wrappers, which Twisted's do not pass on. For any other protocol
     the connection is closed when what it has written is sent; Twisted by itself would drop that, since it reads the
-    end of input before it writes. In TLS, where the end of the TCP stream is no half-close, it is always the latter.
+    end of input before it writes. In TLS, whose sessions Twisted ends when the client takes leave, it is always the
+    latter.
 
     Calling it again changes nothing. `handover` calls it.
 
@@ -124,6 +125,8 @@ def pass_half_close(transport: Any) -> bool:
     """
     bottom = transport
     while isinstance(bottom, ProtocolWrapper):
+        if isinstance(bottom, BufferingTLSTransport):
+            _flush_before_shutdown(bottom)
         bottom = bottom.transport
     if not IHalfCloseableDescriptor.providedBy(bottom):
         return False
@@ -131,6 +134,17 @@ def pass_half_close(transport: Any) -> bool:
     if not isinstance(hook, _HalfClose):
         hook = vars(bottom)["readConnectionLost"] = _HalfClose(bottom)
     return hook.seen
+
+
+def _flush_before_shutdown(session: Any) -> None:
+    """Have a TLS session send what it gathers, for one turn, also when the client's close_notify comes in that turn."""
+    shutdown = session._shutdownTLS
+
+    def flush_and_shut_down() -> None:
+        session._aggregator.flush()
+        shutdown()
+
+    vars(session).setdefault("_shutdownTLS", flush_and_shut_down)
 
 
 def close_when_sent(transport: Any) -> None:

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
 from twisted.protocols.portforward import ProxyServer
+from twisted.protocols.tls import BufferingTLSTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -275,6 +276,24 @@ def test_what_a_pull_producer_still_has_is_sent_before_the_close(kind: Kind) -> 
     wire.half_close()
     assert wire.received == b"[switch]part part part "
     assert wire.closed
+
+
+@pytest.mark.parametrize("kind", [KINDS["tls"], KINDS["haproxy over tls"]], ids=["tls", "haproxy over tls"])
+def test_in_tls_what_was_written_before_the_client_took_leave_is_sent(kind: Any) -> None:
+    new = New()
+    wire = kind(one(lambda: Old(lambda: new)))
+    wire.send_and_take_leave(b"!early")
+    assert wire.received == b"[switch]EARLY"
+    assert new.told == ["made", b"early", "lost"]
+
+
+def test_what_handover_uses_of_twisteds_tls_is_there() -> None:
+    """Private names: when a new Twisted changes them, this says so first."""
+    wire = TLSWire(one(New))
+    session: Any = wire.transport.protocol
+    assert isinstance(session, BufferingTLSTransport)
+    assert callable(session._shutdownTLS)
+    assert callable(session._aggregator.flush)
 
 
 @clear_kind

@@ -599,6 +599,14 @@ class TestHalfClose:
         assert len(never.gone) == 1
 
     @pytest.mark.parametrize("kind", [TLSWire, KINDS["haproxy over tls"]], ids=["tls", "haproxy over tls"])
+    @pytest.mark.parametrize("data", [PLAIN, SWITCH + b"early"], ids=["request", "switch"])
+    def test_in_tls_sends_what_was_answered_before_the_client_took_leave(self, kind: Any, data: bytes) -> None:
+        wire: Any = Site({"/shout": Accepts()}).connect(kind)
+        wire.send_and_take_leave(data)
+        assert wire.received.startswith(b"HTTP/1.1 200 OK" if data == PLAIN else SWITCHED + b"EARLY")
+        assert wire.closed
+
+    @pytest.mark.parametrize("kind", [TLSWire, KINDS["haproxy over tls"]], ids=["tls", "haproxy over tls"])
     def test_in_tls_sends_what_was_answered(self, kind: Kind) -> None:
         wire = Site({"/shout": Accepts()}).connect(kind)
         wire.send(SWITCH + b"early")

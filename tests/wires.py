@@ -117,6 +117,11 @@ class TLSWire(Wire):
         self._engine.shutdown()
         self._talk()
 
+    def send_and_take_leave(self, data: bytes) -> None:
+        """Both in one segment."""
+        self._engine.send(data)
+        self.close_notify()
+
     def half_close(self) -> None:
         super().half_close()
         self._talk()

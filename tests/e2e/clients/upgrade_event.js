@@ -8,8 +8,8 @@ const net = require('node:net');
 
 const [url, token, early, later] = process.argv.slice(2);
 
-function createConnection(options) {
-  const socket = net.connect(options);
+function createConnection({ host, port }) {
+  const socket = net.connect({ host, port });
   socket.write = (head, ...rest) => { // the first write is the request's head; it takes the early bytes along
     delete socket.write;
     return socket.write(head + early, ...rest);
