@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any, cast
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
+from zope.interface import implementer
 
 from switchd import config, events, http1, plugins, routes
 from switchd.decision import Verdict
@@ -54,10 +56,18 @@ def assemble(configuration: config.Config, mistakes: Iterable[Mistake], reactor:
     entries, in_switches = plugins.bind(configuration.switch, found, reactor, configuration.folder)
     made, in_resources = routes.resources(configuration.http, configuration.folder, reactor)
     endpoints, in_listeners = _endpoints(configuration.listen, reactor)
-    everything = (*mistakes, *in_listeners, *in_resources, *in_switches)
+    everything = (*mistakes, *_log_mistakes(configuration), *in_listeners, *in_resources, *in_switches)
     if everything:
         raise ConfigurationError(configuration.file, everything)
     return Assembly(configuration, routes.Routes(entries, made), endpoints, found.broken)
+
+
+def _log_mistakes(configuration: config.Config) -> Iterator[Mistake]:
+    """Found now, as a log that cannot be opened would look like a port that cannot be listened on."""
+    log = configuration.server.access_log
+    folder = (configuration.folder / log).parent
+    if log not in ("", "-") and not os.access(folder, os.W_OK):
+        yield Mistake("server.access_log", f"{folder} is no folder that can be written to")
 
 
 def _endpoints(
@@ -68,10 +78,22 @@ def _endpoints(
     for table in listen:
         try:
             made.append(serverFromString(reactor, table.endpoint))
+        except LookupError:
+            made.append(_NotPassed())
         except Exception as error:  # each kind of endpoint has its own: no such plugin, bad port, missing certificate
             problem = f'"{table.endpoint}" is no endpoint: {type(error).__name__}: {error}'
             mistakes.append(Mistake(f"{table.key}.endpoint", problem))
     return tuple(made), tuple(mistakes)
+
+
+@implementer(IStreamServerEndpoint)
+class _NotPassed:
+    """A `systemd:` endpoint, if systemd has not passed its socket to this process. That is no mistake of the file's: it
+    may well be checked elsewhere; but it is a reason not to start."""
+
+    def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
+        """See `IStreamServerEndpoint`."""
+        return fail(LookupError("systemd has passed no such socket to this process"))
 
 
 @define(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import tomllib
 from collections.abc import Sequence
@@ -450,7 +451,7 @@ def test_the_reference_and_the_docstring_mention_every_key(cls: type) -> None:
     section = "".join(text for name, text in zip(parts[::2], parts[1::2], strict=True) if name == cls.__name__.lower())
     for key in keys(cls):
         assert re.search(rf"(?m)^#?{key} *= .*$", section), key
-        assert f"        {key}: " in (cls.__doc__ or ""), key
+        assert f"\n    {key}: " in inspect.cleandoc(cls.__doc__ or ""), key
 
 
 def test_every_example_in_the_reference_is_right() -> None:

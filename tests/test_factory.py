@@ -46,6 +46,15 @@ def test_every_mistake_of_every_layer_is_reported_at_once() -> None:
     assert str(raised.value).startswith("test.toml: server.advertise: expected true or false, got 1\n")
 
 
+def test_an_access_log_in_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        assemble(*config.parse('server.access_log = "logs/a.log"', "test.toml", tmp_path, ["tcp:0"]), reactor)
+    said = f"test.toml: server.access_log: {tmp_path}/logs is no folder that can be written to"
+    assert str(raised.value) == said
+    (tmp_path / "logs").mkdir()
+    assemble(*config.parse('server.access_log = "logs/a.log"', "test.toml", tmp_path, ["tcp:0"]), reactor)
+
+
 def test_the_built_in_configuration_is_sound_and_adds_one() -> None:
     clock = Clock()
     factory = SwitchFactory(assemble(*config.default(), reactor), clock, lambda event: None)

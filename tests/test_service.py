@@ -236,6 +236,12 @@ class TestStart:
         del raised, second
         gc.collect()
 
+    @pytest.mark.parametrize("endpoint", ["systemd:domain=INET:index=7", "systemd:domain=INET:name=web"])
+    def test_a_socket_that_systemd_has_not_passed_is_no_mistake_until_the_start(self, endpoint: str) -> None:
+        made = service(endpoint)
+        with pytest.raises(StartUpError, match="systemd has passed no such socket to this process"):
+            made.privilegedStartService()
+
 
 async def _connected(port: int) -> Client:
     from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
