@@ -302,13 +302,19 @@ class _Gate:
 
     def _step_aside(self) -> None:
         self._unwatch()
-        # Looked up again: startTLS may have wrapped us, or the protocol may have handed the transport on already.
-        slot = _slot(self.transport)
-        if slot.protocol is not self:
+        slot = self._place()
+        if slot is None or slot.protocol is not self:
             return
         slot.protocol = self.protocol
         if self._eof and not self._closed:
             self._guard(_end_input, self.transport, self.protocol)
+
+    def _place(self) -> _Slot | None:
+        """Looked up each time: startTLS may have wrapped us, the protocol may have handed on its transport or lost it."""
+        try:
+            return _slot(self.transport)
+        except HandoverError:
+            return None
 
     def _guard(self, function: Callable[..., object], *arguments: object) -> None:
         try:
@@ -322,7 +328,11 @@ class _Gate:
         self._closed = True
         self._held = []
         self._unwatch()
-        _slot(self.transport).protocol = self
+        slot = self._place()
+        if slot is None:
+            return
+        if slot.protocol is self.protocol:
+            slot.protocol = self
         if getattr(self.transport, "producer", None) is not None:
             # Left registered, it would keep the connection open.
             self.transport.unregisterProducer()

@@ -383,6 +383,45 @@ def test_a_protocol_may_hand_the_transport_on_while_it_is_connected(kind: Kind) 
 
 
 @every_kind
+def test_a_protocol_that_fails_after_it_has_handed_the_transport_on_takes_its_successor_down(
+    kind: Kind, logged: list[type[BaseException]]
+) -> None:
+    class Failing(New):
+        def dataReceived(self, data: bytes) -> None:
+            handover(self.transport, last, data)
+            raise ZeroDivisionError
+
+    last = New()
+    failing = Failing()
+    wire = kind(one(lambda: Old(lambda: failing)))
+    wire.send(b"!early")
+    wire.clock.advance(CLOSE_SECONDS)
+    wire.turn()
+    assert failing.told == ["made"]
+    assert last.told == ["made", b"early", "lost"]
+    assert logged == [ZeroDivisionError]
+    assert wire.closed
+
+
+@every_kind
+def test_a_connection_that_is_lost_as_its_protocol_resumes_gets_no_early_bytes(
+    kind: Kind, logged: list[type[BaseException]]
+) -> None:
+    class Pausing(New):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            self.transport.pauseProducing()
+
+    new = Pausing()
+    wire = kind(one(lambda: Old(lambda: new)))
+    wire.send(b"!early")
+    new.transport.resumeProducing()
+    wire.reset()
+    assert new.told == ["made", "lost"]
+    assert logged == []
+
+
+@every_kind
 def test_a_producer_of_the_new_protocol_is_paused_and_resumed_by_the_transport(kind: Kind) -> None:
     class Producing(New):
         def connectionMade(self) -> None:
