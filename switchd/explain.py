@@ -6,21 +6,20 @@ The switches are really asked, as by a server. What they accept is abandoned: no
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Iterator, Sequence
-from http import HTTPStatus
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import unquote_to_bytes
 
-import h11
 from attrs import frozen
-from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
 
-from switchd.config import Limits
+from switchd import http1, messages
+from switchd.config import Config, Limits
 from switchd.errors import BadAnswer, RequestError
 from switchd.events import escaped
+from switchd.factory import Assembly, SwitchFactory
 from switchd.interfaces import Accept, Early, Header, Refuse, Request
 from switchd.negotiation import (
     Candidate,
@@ -33,11 +32,8 @@ from switchd.negotiation import (
     tokens,
     unclaimed,
 )
-
-NOWHERE = IPv4Address("TCP", "127.0.0.1", 0)
-"""What switches are told of the addresses of a connection that there is not."""
-
-_ABSOLUTE_FORM = re.compile(rb"(?i:https?)://[^/?#]+([^#]*)").fullmatch
+from switchd.routes import Routes
+from switchd.testing import Wire
 
 
 @frozen
@@ -69,50 +65,45 @@ _Decision = tuple[Candidate, Accept | Refuse]
 
 
 def read(data: bytes, limits: Limits) -> Input:
-    """Read a request.
+    """Read a request, with the very channel that reads it in a server.
 
     Raises:
-        RequestError: It is not well-formed (400), not complete (408), or longer than a limit (413, 431).
+        RequestError: What a server would answer it for what it is: 400, 413, 414, 431, 501. 408 if it is not complete.
     """
-    http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
-    try:
-        _feed(http, data[: limits.head_bytes])
-        head: Any = http.next_event()
-        if head is h11.NEED_DATA and len(data) > limits.head_bytes:
-            raise RequestError(431, f"the head is longer than limits.head_bytes, {limits.head_bytes} bytes")
-        _feed(http, data[limits.head_bytes :])
-        body = b"".join(_body(http)) if head is not h11.NEED_DATA else b""
-    except h11.RemoteProtocolError as error:
-        raise RequestError(error.error_status_hint, f"the request is not well-formed: {error}") from error
-    if http.their_state in (h11.IDLE, h11.SEND_BODY):
+    reader = _Reader(limits)
+    wire = Wire(reader, reader.clock)
+    wire.send(data)
+    wire.reset()
+    if reader.error is not None:
+        raise reader.error
+    if reader.given is None:
         raise RequestError(408, "the request is not complete")
-    if len(body) > limits.body_bytes:
-        raise RequestError(413, f"the body is longer than limits.body_bytes, {limits.body_bytes} bytes")
-    absolute = _ABSOLUTE_FORM(head.target)
-    path = (absolute[1] if absolute else head.target).partition(b"?")[0] or b"/"
-    request = Request(
-        method=head.method,
-        target=head.target,
-        path=unquote_to_bytes(path),
-        headers=tuple(head.headers),
-        body=body,
-        how="upgrade",
-        peer=NOWHERE,
-        host=NOWHERE,
-        secure=False,
-        id="explain",
-    )
-    return Input(request, b"HTTP/" + head.http_version, path, http.trailing_data[0])
+    return reader.given
 
 
-def _feed(http: h11.Connection, data: bytes) -> None:
-    if data:  # h11 takes nothing for the end of the connection
-        http.receive_data(data)
+class _Read(http1.Request):
+    """A request that is looked at, not answered."""
+
+    def process(self) -> None:
+        reader: Any = self.channel.server
+        if reader.given is None:
+            early = self.channel.take_early()
+            reader.given = Input(self.asked("upgrade"), self.clientproto, self.path, early)
 
 
-def _body(http: h11.Connection) -> Iterator[bytes]:
-    while isinstance(event := http.next_event(), h11.Data):
-        yield bytes(event.data)
+class _Reader(SwitchFactory):
+    """A server that reads one request and does nothing with it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.clock = Clock()
+        self.given: Input | None = None
+        self.error: RequestError | None = None
+        nothing = Assembly(Config(limits=limits, file="", folder=Path()), Routes((), ()), ())
+        super().__init__(nothing, self.clock, lambda event: None)
+        self.requestFactory = _Read
+
+    def rejected(self, connection: Any, error: RequestError) -> None:
+        self.error = error
 
 
 async def explain(
@@ -196,8 +187,5 @@ def _no_answer(fate: Unclaimed, entries: Sequence[Entry]) -> _Answer:
 
 def _head(status: int, fields: tuple[Header, ...]) -> bytes:
     """The part of a response's head that is decided here; a server adds `Date` and the like."""
-    try:
-        reason = HTTPStatus(status).phrase
-    except ValueError:
-        reason = "Unknown"
-    return b"\r\n".join([b"HTTP/1.1 %d %b" % (status, reason.encode()), *map(b": ".join, fields), b"", b""])
+    lines = [b"HTTP/1.1 %d %b" % (status, messages.reason(status)), *map(b": ".join, fields)]
+    return b"\r\n".join([*lines, b"", b""])

@@ -310,7 +310,7 @@ class _Gate:
             self._guard(_end_input, self.transport, self.protocol)
 
     def _place(self) -> _Slot | None:
-        """Looked up each time: startTLS may have wrapped us, the protocol may have handed on its transport or lost it."""
+        """Looked up each time: startTLS may have wrapped us, or the protocol given the transport on or lost it."""
         try:
             return _slot(self.transport)
         except HandoverError:

@@ -435,8 +435,8 @@ class Channel(HTTPChannel):
         if authority is not None:
             messages.check_host([authority], self._version)
             request.requestHeaders.setRawHeaders(b"Host", [authority])
-            request.lines = [line for line in request.lines if not line.lower().startswith(b"host:")]
-            request.lines.append(b"Host: " + authority)
+            others = [line for line in request.lines if not line.lower().startswith(b"host:")]
+            request.lines = [b"Host: " + authority, *others]
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """Whether the connection outlives this request: read as the list that Connection is."""
@@ -537,7 +537,7 @@ class Channel(HTTPChannel):
             request.answer(refuse.status, headers, refuse.body, refuse.close)
 
     def _accept(self, request: Request, asked: Asked, verdict: Verdict, accept: Accept) -> None:
-        early = self._take_early()
+        early = self.take_early()
         if early and accept.early is Early.REFUSE:
             abandon(accept)
             self.reject(RequestError(400, "there may be no bytes behind this request before its answer"))
@@ -565,7 +565,8 @@ class Channel(HTTPChannel):
         """A plugin is at fault. What the client sends from now on may be meant for its protocol, so close."""
         request.answer(500, (), b"The switch failed.\n", close=True)
 
-    def _take_early(self) -> bytes:
+    def take_early(self) -> bytes:
+        """The bytes that are kept behind the request, which are the caller's from now on."""
         early: bytes = b"".join(self._dataBuffer) + self.clearLineBuffer()
         self._dataBuffer = []
         return early
@@ -594,6 +595,6 @@ class Channel(HTTPChannel):
             self.callLater(0, transport.resumeProducing)
 
         vars(protocol)["makeConnection"] = connect_paused
-        early = self._take_early()
+        early = self.take_early()
         handover(self._detach(), protocol, early, eof=self._eof)
         del vars(protocol)["makeConnection"]

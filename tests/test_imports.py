@@ -17,10 +17,11 @@ LAYERS = [
     {"interfaces"},
     {"errors"},
     {"negotiation", "handover", "schema", "events"},
-    {"config", "decision", "messages", "testing", "client", "pages", "protocols"},
+    {"config", "decision", "messages", "testing", "client", "pages", "pipe", "protocols"},
     {"http1", "plugins", "routes"},
-    {"factory", "explain", "pipe"},
-    {"service", "cli"},
+    {"factory"},
+    {"service", "explain"},
+    {"cli"},
     {"tap"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
