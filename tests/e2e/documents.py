@@ -24,11 +24,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryFile
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import monotonic
 
 from attrs import define, field, frozen
 
@@ -304,42 +305,53 @@ class Terminal:
 
 
 class _Background:
-    """A program that runs until it is stopped."""
+    """A program that runs until it is stopped.
+
+    Attributes:
+        output: What it has printed, as far as it has been read.
+    """
 
     def __init__(self, command: str, folder: Path, environment: dict[str, str]) -> None:
+        self.output = ""
         self._command = command
-        self._log = TemporaryFile()  # noqa: SIM115  # closed by `stop`
-        self._last_words = ""
         # A group of its own: there may be a shell between us and the server.
         self._process = subprocess.Popen(
             ["bash", "-c", command],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=self._log,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            encoding="utf-8",
             start_new_session=True,
         )
+        # Read by a thread, so that waiting for a line can have an end.
+        self._lines: SimpleQueue[str] = SimpleQueue()
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as output:
+            for line in output:
+                self._lines.put(line)
+        self._lines.put("")
 
     def wait_for(self, pattern: re.Pattern[str]) -> str:
         """Wait until the output looks like that; the port in it."""
-        end = time.monotonic() + LISTENING_SECONDS
+        end = monotonic() + LISTENING_SECONDS
         while True:
             found = pattern.fullmatch(self.output)
             if found:
                 return found["port"]
-            if self._process.poll() is not None or time.monotonic() > end:
+            try:
+                line = self._lines.get(timeout=max(0.0, end - monotonic()))
+            except Empty:
+                line = ""
+            if not line:
                 self.stop(signal.SIGKILL)
                 raise AssertionError(f"$ {self._command}\nprints\n\n{self.output}\nand not\n\n{pattern.pattern}")
-            time.sleep(0.05)
-
-    @property
-    def output(self) -> str:
-        """What it has printed so far, whole lines only."""
-        if self._log.closed:
-            return self._last_words
-        log = self._log.fileno()
-        return re.sub(r"[^\n]*\Z", "", os.pread(log, os.fstat(log).st_size, 0).decode())
+            self.output += line
 
     def stop(self, number: signal.Signals) -> int:
         """Send a signal, and wait for the end; the exit status."""
@@ -351,8 +363,9 @@ class _Background:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
-            self._last_words = self.output
-            self._log.close()
+            self._reader.join(STOPPING_SECONDS)
+            while not self._lines.empty():
+                self.output += self._lines.get()
 
 
 def _ended(text: str | Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -81,6 +82,9 @@ class TestWhatIsNotTyped:
         *_, serve = terminal.run(f"make -n serve VENV={installation.programs.parent}").splitlines()
         assert serve.endswith(" --config conf/switchd.toml")
         server = terminal.start(Command(f"{serve} --listen tcp:8080:interface=127.0.0.1", SERVER.prints))
+        # It says so before its reactor runs, and a signal that came now would not find its handler.
+        with urlopen(f"http://127.0.0.1:{terminal.port}/") as answer:
+            assert answer.status == 200
         # twistd stops in an orderly way, and then ends by the signal that it got.
         assert server.stop(signal.SIGTERM) == -signal.SIGTERM
         assert server.output.endswith("Server Shut Down.\n")
