@@ -121,7 +121,25 @@ class Rejected:
     text = "{event.id} {event.peer} request rejected with {event.status}: {event.why}"
 
 
-Event = BrokenPlugin | Listening | Switched | Ended | Rejected
+@frozen
+class Dropped:
+    """A connection is closed without an answer, because nobody took its offer and the path's `[[switch]]` says so.
+
+    Attributes:
+        id: The connection.
+        peer: The client's address.
+        path: The path of the request, escaped.
+    """
+
+    id: str
+    peer: str
+    path: str
+
+    level = LogLevel.info
+    text = "{event.id} {event.peer} closed without an answer: nobody took its offer on {event.path}"
+
+
+Event = BrokenPlugin | Dropped | Listening | Switched | Ended | Rejected
 
 
 def log(event: Event) -> None:

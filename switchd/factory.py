@@ -213,6 +213,9 @@ class SwitchFactory(Site):
     def rejected(self, connection: Connection, error: RequestError) -> None:
         self._publish(events.Rejected(connection.id, connection.peer, error.status, error.why))
 
+    def dropped(self, connection: Connection, path: bytes) -> None:
+        self._publish(events.Dropped(connection.id, connection.peer, events.escaped(path)))
+
     def resume(self, connection: Connection, asked: Asked) -> http1.Channel:
         channel = self._channel()
         channel.connection = connection

@@ -84,6 +84,9 @@ class Server(Protocol):
     def rejected(self, connection: Any, error: RequestError) -> None:
         """A request on it broke the rules."""
 
+    def dropped(self, connection: Any, path: bytes) -> None:
+        """It is closed without an answer, as its path's `[[switch]]` has it."""
+
     def resume(self, connection: Any, asked: Asked) -> Channel:
         """A channel that answers `asked` first."""
 
@@ -174,6 +177,7 @@ class Request(server.Request):
         """
         fate = negotiation.unclaimed(entries, offers)
         if fate is negotiation.Unclaimed.CLOSED:
+            self.channel.server.dropped(self.channel.connection, self.path)
             self.channel.drop()
         elif fate is negotiation.Unclaimed.REQUIRED:
             required = negotiation.tokens(entry for entry in entries if entry.require)
@@ -505,6 +509,7 @@ class Channel(HTTPChannel):
             self._wait(self.server.limits.switch_seconds, partial(self._too_late, request))
 
     def _too_late(self, request: Request) -> None:
+        """Give up waiting: the deadline has passed, or the server stops."""
         assert self._decision is not None
         self._decision.withdraw()
         self._decision = None

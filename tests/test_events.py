@@ -29,6 +29,10 @@ from switchd import events
             "1f 192.0.2.1:5 addone on /a ended by client after 2.000 s: closed",
         ),
         (
+            events.Dropped("1f", "192.0.2.1:5", "/a"),
+            "1f 192.0.2.1:5 closed without an answer: nobody took its offer on /a",
+        ),
+        (
             events.Rejected("1f", "192.0.2.1:5", 400, "no"),
             "1f 192.0.2.1:5 request rejected with 400: no",
         ),

@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from switchd.events import Ended, Rejected, Switched
+from switchd.events import Dropped, Ended, Rejected, Switched
 from switchd.handover import handover
 from switchd.http1 import LINGER_BYTES, Channel
 from switchd.interfaces import Accept, Early, Refuse
@@ -346,10 +346,12 @@ class TestUnclaimedOffer:
     def test_on_a_path_that_closes_gets_no_answer(self) -> None:
         entries = [Entry("/shout", "shout", (b"shout",), Says(None), close=True)]
         for head in (SWITCH, HEAD % b"/shout" + b"Connection: upgrade\r\nUpgrade: other\r\n\r\n"):
-            wire = Site(entries).connect()
+            site = Site(entries)
+            wire = site.connect()
             wire.send(head)
             assert wire.received == b""
             assert wire.closed
+            assert site.events == [Dropped("1", "192.0.2.1:50000", "/shout")]
         wire = Site(entries).connect()
         wire.send(HEAD % b"/shout" + b"\r\n")
         assert statuses(wire.received) == [200], "a request without an offer is an ordinary one"
