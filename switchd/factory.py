@@ -224,16 +224,16 @@ class SwitchFactory(Site):
 
     def _lost(self, connection: Connection, reason: Failure) -> None:
         self.connections.discard(connection)
-        if not self.connections:
-            waiting, self._waiting = self._waiting, []
-            for empty in waiting:
-                empty.callback(None)
         if connection.stack:
             by, why = _cause(connection, reason)
             seconds = self.reactor.seconds() - connection.since
             self._publish(
                 events.Ended(connection.id, connection.peer, connection.path, connection.stack, seconds, by, why)
             )
+        if not self.connections:
+            waiting, self._waiting = self._waiting, []
+            for empty in waiting:
+                empty.callback(None)
 
 
 def _cause(connection: Connection, reason: Failure) -> tuple[str, str]:
