@@ -46,6 +46,7 @@ from switchd import messages, negotiation
 from switchd.config import Limits
 from switchd.decision import Decision, Verdict, abandon
 from switchd.errors import RequestError
+from switchd.events import escaped
 from switchd.handover import handover, pass_half_close
 from switchd.interfaces import Accept, Early, Header, ISession, Offer, Refuse
 from switchd.interfaces import Request as Asked
@@ -354,7 +355,7 @@ class Channel(HTTPChannel):
         if self._lingering:
             self._close()
         elif self._decision is not None:
-            self._too_late(self.requests[0])
+            self._decline(self.requests[0])
         elif not self._handlingRequest:
             self.drop()
         elif not self.requests[0].startedWriting:
@@ -506,10 +507,16 @@ class Channel(HTTPChannel):
         )
         decision.start()
         if decision.pending:
-            self._wait(self.server.limits.switch_seconds, partial(self._too_late, request))
+            self._wait(self.server.limits.switch_seconds, partial(self._overdue, request))
 
-    def _too_late(self, request: Request) -> None:
-        """Give up waiting: the deadline has passed, or the server stops."""
+    def _overdue(self, request: Request) -> None:
+        seconds = self.server.limits.switch_seconds
+        path = escaped(request.path)
+        _log.warn("no decision about a switch on {path} in {seconds} seconds", path=path, seconds=seconds)
+        self._decline(request)
+
+    def _decline(self, request: Request) -> None:
+        """Wait for the decision no longer: it is overdue, or the server stops."""
         assert self._decision is not None
         self._decision.withdraw()
         self._decision = None
