@@ -45,6 +45,7 @@ class SwitchService(Service):
         self.ports: list[IListeningPort] = []
         self._assembly = assembly
         self._reactor = reactor
+        self._failed: StartUpError | None = None
 
     def privilegedStartService(self) -> None:
         """Listen, before twistd gives up the right to low ports.
@@ -57,24 +58,24 @@ class SwitchService(Service):
         for file in self._assembly.broken:
             events.log(events.BrokenPlugin(file.path, file.error))
         for table, endpoint in zip(self._assembly.config.listen, self._assembly.endpoints, strict=True):
-            # Every endpoint of Twisted's own answers at once; one that does not is still told of, by its event.
             listening = maybeDeferred(endpoint.listen, self.factory)
-            listening.addCallback(self._listening)
-            failures: list[Failure] = []
-            listening.addErrback(failures.append)
-            if failures:
-                raise self._cannot_listen(table.endpoint, failures[0])
+            listening.addCallbacks(self._listening, self._cannot_listen, errbackArgs=(table.endpoint,))
+            if self._failed is not None:
+                raise self._failed
 
     def _listening(self, port: IListeningPort) -> None:
         self.ports.append(port)
         events.log(events.Listening(_described(port)))
 
-    def _cannot_listen(self, endpoint: str, failure: Failure) -> StartUpError:
+    def _cannot_listen(self, failure: Failure, endpoint: str) -> None:
         sentence = f"switchd: cannot listen on {endpoint}: {_plainly(failure)}"
         _log.critical("{sentence}", sentence=sentence)
         if sys.__stderr__ is not None:
             print(sentence, file=sys.__stderr__)
-        return StartUpError(sentence)
+        self._failed = StartUpError(sentence)
+        if self.running:
+            # An endpoint that takes its time (none of Twisted's own does): too late to raise.
+            self._reactor.stop()
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, then drain."""
@@ -123,7 +124,9 @@ def _say_goodbye(connection: Connection, seconds: float) -> None:
         return
     said = Deferred.fromCoroutine(_farewell(protocol, seconds))
     said.addErrback(lambda failure: _log.failure("{protocol!r} failed to drain", failure=failure, protocol=protocol))
-    said.addCallback(lambda _: close_when_sent(connection.transport))
+    # The protocol's own transport may be a TLS session upon the connection's.
+    transport = getattr(protocol, "transport", None) or connection.transport
+    said.addCallback(lambda _: close_when_sent(transport))
 
 
 async def _farewell(protocol: Any, seconds: float) -> None:

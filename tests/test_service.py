@@ -10,14 +10,17 @@ import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from switchd import config
 from switchd.events import Ended
-from switchd.factory import assemble
+from switchd.factory import Assembly, assemble
 from switchd.interfaces import IDrain
+from switchd.routes import Routes
 from switchd.service import StartUpError, SwitchService, drain
 from switchd.testing import Wire
 from tests.serving import HEAD, PLAIN, SWITCH, SWITCHED, Accepts, Shout, Site, statuses
@@ -241,6 +244,30 @@ class TestStart:
         made = service(endpoint)
         with pytest.raises(StartUpError, match="systemd has passed no such socket to this process"):
             made.privilegedStartService()
+
+    def test_an_endpoint_that_fails_later_stops_the_server(self, capfd: pytest.CaptureFixture[str]) -> None:
+        class Reactor(Clock):
+            stopped = 0
+
+            def stop(self) -> None:
+                self.stopped += 1
+
+        @implementer(IStreamServerEndpoint)
+        class Late:
+            def __init__(self) -> None:
+                self.listening: Deferred[Any] = Deferred()
+
+            def listen(self, protocolFactory: Any) -> Deferred[Any]:
+                return self.listening
+
+        clock, late = Reactor(), Late()
+        configuration, _ = config.parse("", "test.toml", Path(), ["late:1"])
+        made = SwitchService(Assembly(configuration, Routes((), ()), (late,)), clock)
+        made.privilegedStartService()
+        made.startService()
+        late.listening.errback(OSError("gone"))
+        assert clock.stopped == 1
+        assert "switchd: cannot listen on late:1: gone\n" in capfd.readouterr().err
 
 
 async def _connected(port: int) -> Client:
