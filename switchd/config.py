@@ -130,7 +130,7 @@ class Limits:
         early_bytes: What is kept of the bytes behind a request while its switch is being decided; then reading pauses.
             Default 65536.
         head_seconds: From the first byte of a head to its last. Default 20. Later: 408.
-        body_seconds: From the first byte of a body to its last. Default 60. Later: 408.
+        body_seconds: For the body of a request, once its head is there. Default 60. Later: 408.
         switch_seconds: The time that a plugin may take to decide. Default 10. Later: 503.
         keepalive_seconds: How long a connection may be idle between two requests. Default 60. Then it is closed.
         half_closed_seconds: How long a client that has shut down its sending side is still answered. Default 30.
@@ -139,10 +139,10 @@ class Limits:
         shutdown_seconds: How long connections may take to end when the server does. Default 10; 0 ends them at once.
     """
 
-    head_bytes: Annotated[int, Range(1_024, 1_048_576, "bytes")] = 16_384
+    head_bytes: Annotated[int, Range(64, 1_048_576, "bytes")] = 16_384
     header_count: Annotated[int, Range(1, 10_000, "header fields")] = 100
     body_bytes: Annotated[int, Range(0, 1_073_741_824, "bytes")] = 1_048_576
-    early_bytes: Annotated[int, Range(1_024, 16_777_216, "bytes")] = 65_536
+    early_bytes: Annotated[int, Range(0, 16_777_216, "bytes")] = 65_536
     head_seconds: Annotated[float, Range(0.1, 3_600, "seconds")] = 20.0
     body_seconds: Annotated[float, Range(0.1, 86_400, "seconds")] = 60.0
     switch_seconds: Annotated[float, Range(0.1, 3_600, "seconds")] = 10.0
