@@ -109,8 +109,6 @@ class _BoundedChunks(_ChunkedTransferDecoder):
 
     def _count(self, data: bytes) -> None:
         self._left -= len(data)
-        if self._left < 0:
-            raise messages.too_long()
         self._chunk(data)
 
 

@@ -342,6 +342,44 @@ def test_an_end_of_input_that_came_before_the_switch_is_told_after_the_early_byt
     assert wire.received.startswith(b"EARLY")
 
 
+def test_an_end_of_input_that_comes_while_early_bytes_are_held_is_told_after_them() -> None:
+    """No transport of Twisted's own does that while it is paused; others may."""
+
+    class Pausing(HalfCloseable):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            self.transport.pauseProducing()
+            self.transport.loseWriteConnection()
+
+    new = Pausing()
+    wire = Wire(one(lambda: Old(lambda: new)))
+    wire.send(b"!early")
+    assert new.told == ["made", "write eof"]
+    wire.transport.readConnectionLost(Failure(ConnectionDone()))
+    assert new.told == ["made", "write eof"]
+    new.transport.resumeProducing()
+    wire.turn()
+    assert new.told == ["made", "write eof", b"early", "eof"]
+
+
+def test_a_protocol_that_fails_at_an_end_of_input_that_came_before_it_loses_its_connection(
+    logged: list[type[BaseException]],
+) -> None:
+    class Failing(HalfCloseable):
+        def readConnectionLost(self) -> None:
+            raise ZeroDivisionError
+
+    new = Failing()
+    wire = Wire(one(lambda: Old(lambda: new)))
+    wire.transport.protocol.dataReceived = lambda data: handover(wire.transport, new, data, eof=True)
+    wire.send(b"early")
+    assert new.told == ["made", b"early", "lost"]
+    assert new.reasons[0].check(ZeroDivisionError)
+    assert logged == [ZeroDivisionError]
+    wire.clock.advance(CLOSE_SECONDS)
+    assert wire.clock.getDelayedCalls() == []
+
+
 def test_a_protocol_that_fails_at_the_end_of_its_input_loses_its_connection(logged: list[type[BaseException]]) -> None:
     class Failing(HalfCloseable):
         def readConnectionLost(self) -> None:

@@ -221,6 +221,19 @@ class TestDecision:
         assert after[0] == 200, "the connection goes on"
         assert other.asked == []
 
+    def test_refusal_with_a_bad_header_is_500_and_logged(self, logged: list[Any]) -> None:
+        wire = Site({"/shout": Says(Refuse(403, ((b"X", b"a\r\nb"),)))}).connect()
+        wire.send(SWITCH)
+        assert statuses(wire.received) == [500]
+        assert [kind.__name__ for kind in logged] == ["BadAnswer"]
+
+    def test_refusal_may_have_no_content(self) -> None:
+        wire = Site({"/shout": Says(Refuse(204))}).connect()
+        wire.send(SWITCH + PLAIN)
+        (status, fields, _), after = answers(wire.received)
+        assert (status, after[0]) == (204, 200)
+        assert b"content-length" not in fields
+
     def test_refusal_may_close(self) -> None:
         wire = Site({"/shout": Says(Refuse(401, close=True))}).connect()
         wire.send(SWITCH + PLAIN)
@@ -569,6 +582,42 @@ class TestHalfClose:
         switch.decide()
         wire.turn()
         assert wire.received == SWITCHED + b"EARLYbye"
+
+    @clear_kind
+    def test_during_a_slow_answer_with_more_requests_behind_it(self, kind: Kind) -> None:
+        class Slow(Resource):
+            isLeaf = True
+            requests: list[Any] = []
+
+            def render(self, request: Any) -> int:
+                self.requests.append(request)
+                return NOT_DONE_YET
+
+        slow = Slow()
+        slow.requests = []
+        wire = Site(root=slow).connect(kind)
+        wire.transport.arrive(PLAIN * 3)
+        wire.half_close()
+        for answered in range(3):
+            assert not wire.closed
+            assert len(slow.requests) == answered + 1
+            slow.requests[-1].setHeader(b"content-length", b"0")
+            slow.requests[-1].finish()
+            wire.turn()
+        assert statuses(wire.received) == [200] * 3
+        assert wire.closed
+        assert wire.clock.getDelayedCalls() == []
+
+    @clear_kind
+    def test_during_a_decision_that_nobody_takes(self, kind: Kind) -> None:
+        decided: Deferred[None] = Deferred()
+        wire = Site({"/shout": Says(lambda request, offer: decided)}).connect(kind)
+        wire.transport.arrive(SWITCH)
+        wire.half_close()
+        decided.callback(None)
+        wire.turn()
+        assert answers(wire.received)[0][2] == b"GET /shout "
+        assert wire.closed
 
     def test_in_the_middle_of_a_request_closes(self) -> None:
         for part in (b"GET", HEAD % b"/", HEAD % b"/" + b"Content-Length: 9\r\n\r\nabc"):

@@ -97,6 +97,21 @@ class TestDrain:
         assert b"Connection: close" in wire.received
         assert over == [None]
 
+    def test_lets_an_answer_that_has_begun_finish(self) -> None:
+        slow = Slow()
+        site = Site(root=slow)
+        wire = site.connect()
+        wire.send(PLAIN)
+        slow.request.write(b"begun")
+        over = drained(site)
+        slow.request.write(b"done")
+        slow.request.finish()
+        wire.turn()
+        wire.half_close()
+        assert b"begun" in wire.received
+        assert wire.received.endswith(b"done\r\n0\r\n\r\n")
+        assert over == [None]
+
     def test_closes_a_switched_connection_when_what_it_wrote_is_sent(self) -> None:
         switch = Accepts()
         site = Site({"/shout": switch})

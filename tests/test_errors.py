@@ -1,0 +1,31 @@
+"""Whose fault, and what is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from switchd import errors
+from switchd.errors import ConfigurationError, Mistake, Refused, RequestError
+
+
+def test_a_configuration_error_is_a_line_for_each_mistake_with_file_and_key() -> None:
+    error = ConfigurationError("a.toml", (Mistake("", "no TOML"), Mistake("limits.head_bytes", "too large")))
+    assert str(error) == "a.toml: no TOML\na.toml: limits.head_bytes: too large"
+
+
+def test_a_request_error_is_status_and_reason() -> None:
+    assert str(RequestError(413, "too long")) == "413: too long"
+
+
+def test_a_refusal_is_the_answer_that_the_server_gave() -> None:
+    refused = Refused(403, "Forbidden", ((b"x", b"y"),), b"no")
+    assert (refused.status, refused.reason, refused.headers, refused.body) == (403, "Forbidden", ((b"x", b"y"),), b"no")
+    assert "403 Forbidden" in str(refused)
+
+
+@pytest.mark.parametrize("name", [name for name in vars(errors) if isinstance(vars(errors)[name], type)])
+def test_every_error_of_ours_is_in_the_tree_that_the_module_draws(name: str) -> None:
+    cls = vars(errors)[name]
+    if issubclass(cls, Exception):
+        assert issubclass(cls, errors.SwitchdError)
+        assert name in (errors.__doc__ or "")
