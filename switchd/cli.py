@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = arguments.run(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)  # its lines begin with the file's name
+        return 1
     except (SwitchdError, OSError) as error:
         _complain(str(error))
         return 1
@@ -148,11 +151,7 @@ def _run(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    try:
-        assembly = _assembled(arguments.file)
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)
-        return 1
+    assembly = _assembled(arguments.file)
     for file in assembly.broken:
         print(f"switchd: warning: the plugin file {file.path} is broken: {file.error}", file=sys.stderr)
     print(f"{arguments.file}: ok", *_summary(assembly.config), sep="\n    ")
@@ -217,11 +216,7 @@ def _described(found: FoundPlugin) -> Iterator[str]:
 def _explain(arguments: argparse.Namespace) -> int:
     from switchd.explain import explain, read
 
-    try:
-        assembly = _assembled(arguments.file)
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)
-        return 1
+    assembly = _assembled(arguments.file)
     config = assembly.config
     limits = config.limits
     # One byte more than there may be of anything, so that it is seen to be too long.

@@ -34,13 +34,21 @@ async def ask(asked: Request, found: Candidates) -> Verdict | None:
         Exception: Whatever a plugin raises.
     """
     for candidate in found.found:
-        answer: Any = candidate.entry.switch.offer(asked, candidate.offer)
-        if inspect.isawaitable(answer):
-            answer = await answer
-        if isinstance(answer, Accept | Refuse):
-            return Verdict(candidate, answer)
-        if answer is not None:
-            raise BadAnswer(f"{candidate.entry.name}: offer() answered {answer!r}")
+        verdict = await ask_one(asked, candidate)
+        if verdict is not None:
+            return verdict
+    return None
+
+
+async def ask_one(asked: Request, candidate: Candidate) -> Verdict | None:
+    """Ask one candidate; it raises what `ask` raises."""
+    answer: Any = candidate.entry.switch.offer(asked, candidate.offer)
+    if inspect.isawaitable(answer):
+        answer = await answer
+    if isinstance(answer, Accept | Refuse):
+        return Verdict(candidate, answer)
+    if answer is not None:
+        raise BadAnswer(f"{candidate.entry.name}: offer() answered {answer!r}")
     return None
 
 

@@ -5,7 +5,6 @@ The switches are really asked, as by a server. What they accept is abandoned: no
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +16,8 @@ from twisted.internet.task import Clock
 
 from switchd import http1, messages
 from switchd.config import Config, Limits
-from switchd.errors import BadAnswer, RequestError
+from switchd.decision import Verdict, abandon, ask_one
+from switchd.errors import RequestError
 from switchd.events import escaped
 from switchd.factory import Assembly, SwitchFactory
 from switchd.interfaces import Accept, Early, Header, Refuse, Request
@@ -61,9 +61,6 @@ class _Answer:
     head: bytes
 
 
-_Decision = tuple[Candidate, Accept | Refuse]
-
-
 def read(data: bytes, limits: Limits) -> Input:
     """Read a request, with the very channel that reads it in a server.
 
@@ -88,7 +85,7 @@ class _Read(http1.Request):
         reader: Any = self.channel.server
         if reader.given is None:
             early = self.channel.take_early()
-            reader.given = Input(self.asked("upgrade"), self.clientproto, self.path, early)
+            reader.given = Input(self.asked(), self.clientproto, self.path, early)
 
 
 class _Reader(SwitchFactory):
@@ -123,10 +120,8 @@ async def explain(
     said = ["not asked"] * len(found.found)
     try:
         deciding = Deferred.fromCoroutine(_decide(given.request, found.found, said))
-        decision = await deciding.addTimeout(seconds, clock, _too_late)
-        answer = (
-            _answer(decision, given, entries) if decision else _no_answer(unclaimed(entries, found.offers), entries)
-        )
+        verdict = await deciding.addTimeout(seconds, clock, _too_late)
+        answer = _answer(verdict, given, entries) if verdict else _no_answer(unclaimed(entries, found.offers), entries)
     except TimeoutError:
         answer = _Answer(f"the decision takes longer than {seconds:g} seconds", _head(503, ()))
     except Exception as error:  # whatever a plugin raises: a server would log it
@@ -145,36 +140,32 @@ def _named(candidate: Candidate) -> str:
     return f"{candidate.entry.path} {candidate.entry.name}, about {escaped(bytes(candidate.offer))}"
 
 
-async def _decide(request: Request, found: tuple[Candidate, ...], said: list[str]) -> _Decision | None:
+async def _decide(request: Request, found: tuple[Candidate, ...], said: list[str]) -> Verdict | None:
     """Ask in turn, until one does not say None; `said` is kept true meanwhile."""
     for index, candidate in enumerate(found):
         said[index] = "no answer"
-        answer: Any = candidate.entry.switch.offer(request, candidate.offer)
-        if inspect.isawaitable(answer):
-            answer = await answer
-        if isinstance(answer, Accept | Refuse):
-            said[index] = "accepts" if isinstance(answer, Accept) else "refuses"
-            return candidate, answer
-        if answer is not None:
-            raise BadAnswer(f"{candidate.entry.name}: offer() answered {answer!r}")
+        verdict = await ask_one(request, candidate)
+        if verdict is not None:
+            said[index] = "accepts" if isinstance(verdict.answer, Accept) else "refuses"
+            return verdict
         said[index] = "leaves it"
     return None
 
 
 def _too_late(result: object, seconds: float) -> NoReturn:
     # Cancelled, a switch may still accept.
-    if isinstance(result, tuple) and isinstance(result[1], Accept):
-        result[1].abandon()
+    if isinstance(result, Verdict) and isinstance(result.answer, Accept):
+        abandon(result.answer)
     raise TimeoutError
 
 
-def _answer(decision: _Decision, given: Input, entries: Sequence[Entry]) -> _Answer:
-    candidate, answer = decision
+def _answer(verdict: Verdict, given: Input, entries: Sequence[Entry]) -> _Answer:
+    candidate, answer = verdict.candidate, verdict.answer
     if isinstance(answer, Refuse):
         fields = refusal(candidate, answer, tokens(entries))
         length = (b"Content-Length", b"%d" % len(answer.body))
         return _Answer("the switch's own", _head(answer.status, (*fields, length)))
-    answer.abandon()
+    abandon(answer)
     if given.early and answer.early is Early.REFUSE:
         return _Answer("there may be no bytes behind this request", _head(400, ()))
     return _Answer("the connection switches", switching_head(candidate, answer))

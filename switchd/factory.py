@@ -22,6 +22,7 @@ from switchd.decision import Verdict
 from switchd.errors import ConfigurationError, Mistake, RequestError
 from switchd.handover import occupant, pass_half_close, when_lost
 from switchd.interfaces import Request as Asked
+from switchd.schema import in_words
 
 
 @frozen
@@ -78,11 +79,12 @@ def _endpoints(
     for table in listen:
         try:
             made.append(serverFromString(reactor, table.endpoint))
-        except LookupError:
-            made.append(_NotPassed())
         except Exception as error:  # each kind of endpoint has its own: no such plugin, bad port, missing certificate
-            problem = f'"{table.endpoint}" is no endpoint: {type(error).__name__}: {error}'
-            mistakes.append(Mistake(f"{table.key}.endpoint", problem))
+            if isinstance(error, LookupError) and "systemd:" in table.endpoint:
+                made.append(_NotPassed())
+            else:
+                problem = f'"{table.endpoint}" is no endpoint: {in_words(error)}'
+                mistakes.append(Mistake(f"{table.key}.endpoint", problem))
     return tuple(made), tuple(mistakes)
 
 

@@ -138,13 +138,15 @@ def pass_half_close(transport: Any) -> bool:
 
 def _flush_before_shutdown(session: Any) -> None:
     """Have a TLS session send what it gathers, for one turn, also when the client's close_notify comes in that turn."""
+    if "_shutdownTLS" in vars(session):
+        return
     shutdown = session._shutdownTLS
 
     def flush_and_shut_down() -> None:
         session._aggregator.flush()
         shutdown()
 
-    vars(session).setdefault("_shutdownTLS", flush_and_shut_down)
+    session._shutdownTLS = flush_and_shut_down
 
 
 def close_when_sent(transport: Any) -> None:

@@ -141,14 +141,14 @@ class Request(server.Request):
         if not self.requestHeaders.hasHeader(b"Upgrade"):
             self.unclaimed(entries, ())
             return
-        asked = self.asked("upgrade")
+        asked = self.asked()
         found = negotiation.candidates(asked, self.clientproto, entries, self.channel.server.prefer)
         if found.found:
             self.channel.decide(self, asked, found)
         else:
             self.unclaimed(entries, found.offers)
 
-    def asked(self, how: Literal["upgrade", "connect"]) -> Asked:
+    def asked(self) -> Asked:
         """This request as a value, for plugins."""
         channel = self.channel
         body = self.content.read()
@@ -160,7 +160,7 @@ class Request(server.Request):
             path=unquote_to_bytes(self.path),
             headers=tuple((name.lower(), value.strip(b" \t")) for name, value in split),
             body=body,
-            how=how,
+            how="upgrade",
             peer=channel.getPeer(),
             host=channel.getHost(),
             secure=channel.isSecure(),
@@ -495,13 +495,12 @@ class Channel(HTTPChannel):
 
     def decide(self, request: Request, asked: Asked, found: negotiation.Candidates) -> None:
         """Ask the candidates; meanwhile bytes are kept, bounded by `early_bytes`."""
-        transport = self.transport
         self._decision = decision = Decision(
             asked,
             found,
             partial(self._decided, request, asked, found),
             partial(self._undecided, request),
-            lambda: transport.abortConnection(),
+            self.transport.abortConnection,
         )
         decision.start()
         if decision.pending:

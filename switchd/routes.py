@@ -19,6 +19,7 @@ from twisted.web.wsgi import WSGIResource
 from switchd import config
 from switchd.errors import Mistake
 from switchd.negotiation import Entry
+from switchd.schema import in_words
 
 Segments = tuple[bytes, ...]
 
@@ -141,7 +142,7 @@ def _as_resource(found: Any, name: str) -> IResource:
         try:
             found = found()
         except Exception as error:
-            raise _Unusable("resource", f"{name}() raised {_sentence(error)}") from error
+            raise _Unusable("resource", f"{name}() raised {in_words(error)}") from error
     if not IResource.providedBy(found):
         raise _Unusable("resource", f"{name} is no IResource, and no callable that returns one")
     return IResource(found)
@@ -157,9 +158,5 @@ def _named(key: str, name: str) -> Any:
         for part in attribute.split("."):
             found = getattr(found, part)
     except Exception as error:
-        raise _Unusable(key, f"{name} cannot be imported: {_sentence(error)}") from error
+        raise _Unusable(key, f"{name} cannot be imported: {in_words(error)}") from error
     return found
-
-
-def _sentence(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
