@@ -12,11 +12,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Thread
 from time import monotonic
 
 import pytest
+
+from tests.e2e.processes import Output
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 
@@ -74,7 +74,6 @@ class Server:
     """A `twistd switchd` in the foreground.
 
     Attributes:
-        log: What it has printed, as far as it has been read.
         host: Where it listens, by the last line of the log that said so.
         port: The same.
         tracebacks: Whether the test expects some in the log.
@@ -82,7 +81,6 @@ class Server:
     """
 
     def __init__(self, folder: Path, *arguments: str) -> None:
-        self.log = ""
         self.host = ""
         self.port = 0
         self.tracebacks = False
@@ -95,28 +93,19 @@ class Server:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        # Read by a thread, so that waiting for a line can have an end and the pipe never fills up.
-        self._lines: SimpleQueue[str] = SimpleQueue()
-        self._reader = Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._output = Output(self._process.stdout)
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as output:
-            for line in output:
-                self._lines.put(line)
-        self._lines.put("")
+    @property
+    def log(self) -> str:
+        """What it has printed, as far as it has been read."""
+        return self._output.text
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """Read on until a line of the log matches."""
         end = monotonic() + SECONDS
         while True:
-            try:
-                line = self._lines.get(timeout=max(0.0, end - monotonic()))
-            except Empty:
-                line = ""
+            line = self._output.line(end)
             assert line, f"was not printed: {pattern}\n{self.log}"
-            self.log += line
             found = re.search(pattern, line)
             if found:
                 return found
@@ -137,8 +126,7 @@ class Server:
     def end(self, seconds: float = SECONDS) -> int:
         """Wait for the end."""
         self.status = self._process.wait(seconds)
-        self._reader.join(SECONDS)
-        self.log += "".join(iter(self._lines.get, ""))
+        self._output.take_rest(SECONDS)
         return self.status
 
     def kill(self) -> None:

@@ -20,20 +20,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Thread
 from time import monotonic
 
 from attrs import define, field, frozen
 
-ROOT = Path(__file__).parents[2]
+from tests.e2e.processes import ROOT, Output, copy_checkout
 
 SECONDS = 300
 """How long a command may take: one that installs packages waits for the network."""
@@ -200,17 +197,7 @@ INSTALL = ("python3 -m venv venv", ". venv/bin/activate", "pip install .")
 def installed(folder: Path) -> Installation:
     """Install switchd as a reader does, somewhere in `folder`. Once for all pages, as it takes a while."""
     clone = folder / "installed" / "switchd"
-    names = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split("\0")
-    for name in filter(None, names):
-        if os.path.lexists(ROOT / name):
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, clone / name, follow_symlinks=False)
+    copy_checkout(clone)
     # The interpreter that runs the tests, whatever else there is on the machine.
     typed = Terminal(clone, Path(sys.executable).parent)
     typed.run(" && ".join(INSTALL))
@@ -305,14 +292,9 @@ class Terminal:
 
 
 class _Background:
-    """A program that runs until it is stopped.
-
-    Attributes:
-        output: What it has printed, as far as it has been read.
-    """
+    """A program that runs until it is stopped."""
 
     def __init__(self, command: str, folder: Path, environment: dict[str, str]) -> None:
-        self.output = ""
         self._command = command
         # A group of its own: there may be a shell between us and the server.
         self._process = subprocess.Popen(
@@ -325,17 +307,12 @@ class _Background:
             encoding="utf-8",
             start_new_session=True,
         )
-        # Read by a thread, so that waiting for a line can have an end.
-        self._lines: SimpleQueue[str] = SimpleQueue()
-        self._reader = Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._output = Output(self._process.stdout)
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as output:
-            for line in output:
-                self._lines.put(line)
-        self._lines.put("")
+    @property
+    def output(self) -> str:
+        """What it has printed, as far as it has been read."""
+        return self._output.text
 
     def wait_for(self, pattern: re.Pattern[str]) -> str:
         """Wait until the output looks like that; the port in it."""
@@ -344,14 +321,9 @@ class _Background:
             found = pattern.fullmatch(self.output)
             if found:
                 return found["port"]
-            try:
-                line = self._lines.get(timeout=max(0.0, end - monotonic()))
-            except Empty:
-                line = ""
-            if not line:
+            if not self._output.line(end):
                 self.stop(signal.SIGKILL)
                 raise AssertionError(f"$ {self._command}\nprints\n\n{self.output}\nand not\n\n{pattern.pattern}")
-            self.output += line
 
     def stop(self, number: signal.Signals) -> int:
         """Send a signal, and wait for the end; the exit status."""
@@ -363,9 +335,7 @@ class _Background:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
-            self._reader.join(STOPPING_SECONDS)
-            while not self._lines.empty():
-                self.output += self._lines.get()
+            self._output.take_rest(STOPPING_SECONDS)
 
 
 def _ended(text: str | Sequence[str]) -> str:

@@ -11,7 +11,8 @@ import pytest
 
 from tests.e2e import documents
 from tests.e2e.conftest import need
-from tests.e2e.documents import ROOT, Block, Command, Installation, Terminal
+from tests.e2e.documents import Block, Command, Installation, Terminal
+from tests.e2e.processes import ROOT
 
 pytestmark = pytest.mark.e2e
 

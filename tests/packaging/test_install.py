@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import need
+from tests.e2e.processes import ROOT, copy_checkout
 
 pytestmark = pytest.mark.e2e
-
-ROOT = Path(__file__).parents[2]
 
 REFERENCE = (ROOT / "conf" / "switchd.toml").read_bytes()
 
@@ -31,13 +29,10 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project's files: building leaves things behind, which would be taken up by the next build."""
+    """A copy of the project's files."""
     folder = tmp_path_factory.mktemp("source")
-    names = run(need("git"), "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
-    for name in filter(None, names.split("\0")):
-        if os.path.lexists(ROOT / name):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
+    need("git")
+    copy_checkout(folder)
     return folder
 
 
