@@ -136,6 +136,9 @@ class SwitchFactory(Site):
         assembly: What is served.
         reactor: The reactor.
         publish: Called with each event.
+
+    Attributes:
+        entries: All switches, in the order of the file: for resources that tell what there is (`request.site.entries`).
     """
 
     noisy = False
@@ -150,6 +153,7 @@ class SwitchFactory(Site):
         self.advertise = settings.advertise
         self.header = settings.header.encode("latin-1")
         self.connections: set[Connection] = set()
+        self.entries = assembly.routes.entries
         self.switches = assembly.routes.switches
         self._publish = publish
         self._ids = count(1)

@@ -40,10 +40,14 @@ class Routes:
     Args:
         entries: The switches, in the order of the file.
         resources: The resources, each with its path.
+
+    Attributes:
+        entries: As given.
     """
 
     def __init__(self, entries: Iterable[Entry], resources: Iterable[tuple[str, IResource]]) -> None:
-        by_length = sorted(entries, key=lambda entry: len(configured(entry.path)), reverse=True)
+        self.entries = tuple(entries)
+        by_length = sorted(self.entries, key=lambda entry: len(configured(entry.path)), reverse=True)
         self._entries = [(configured(entry.path), entry) for entry in by_length]
         self._resources = {configured(path): resource for path, resource in resources}
 

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from switchd import config
 from switchd.config import Config, Http, Limits, Listen, Server, Switch, parse
+from switchd.protocols.addone import AddOne
+from switchd.protocols.websocket.switch import WebSocket
 from switchd.schema import keys
 
 FOLDER = Path("/etc/switchd")
@@ -424,13 +426,17 @@ def test_load_passes_listeners_on(tmp_path: Path) -> None:
 def test_the_default_is_the_reference_configuration() -> None:
     value, mistakes = config.default()
     assert mistakes == ()
-    assert value == Config(
+    assert attrs.evolve(value, switch=()) == Config(
         listen=(Listen("tcp:8080:interface=127.0.0.1", "listen[0]"),),
         http=(Http("/", resource="switchd.pages:index", key="http[0]"),),
-        switch=(Switch("/addone", "addone", options={"max_digits": 10_000}, key="switch[0]"),),
         file="default.toml",
         folder=REFERENCE.parent,
     )
+    assert [(switch.path, switch.protocol) for switch in value.switch] == [
+        ("/addone", "addone"),
+        ("/echo", "websocket"),
+    ]
+    assert value.switch[1].options["handler"] == "switchd.protocols.websocket:Echo"
 
 
 def test_the_default_takes_listeners() -> None:
@@ -443,6 +449,18 @@ def test_the_reference_shows_every_default(cls: type) -> None:
     defaults = {attribute.name: attribute.default for attribute in attrs.fields(cls)}
     assert section == defaults
     assert list(section) == list(keys(cls))
+
+
+@pytest.mark.parametrize(("protocol", "cls"), [("addone", AddOne.Options), ("websocket", WebSocket.Options)])
+def test_the_reference_shows_every_option_of_a_built_in_and_its_default(protocol: str, cls: type) -> None:
+    (table,) = [table for table in tomllib.loads(REFERENCE.read_text())["switch"] if table["protocol"] == protocol]
+    shown = {key: value for key, value in table.items() if key not in config.RESERVED}
+    fields = attrs.fields(cls)
+    assert list(shown) == [field.name for field in fields]
+    for field in fields:
+        if field.default is not attrs.NOTHING:
+            assert shown[field.name] == (list(field.default) if isinstance(field.default, tuple) else field.default)
+        assert f"\n    {field.name}: " in inspect.cleandoc(cls.__doc__ or ""), field.name
 
 
 @pytest.mark.parametrize("cls", [Server, Listen, Http, Switch, Limits])

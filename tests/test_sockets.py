@@ -72,8 +72,8 @@ class Client(Protocol):
 
 
 @asynccontextmanager
-async def serving(site: Site, kind: str, folder: Path) -> AsyncIterator[Callable[[], Any]]:
-    """Listen on an endpoint of `kind`; gives a function that connects a new `Client`."""
+async def serving(site: Site, kind: str, folder: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Listen on an endpoint of `kind`; gives a function that connects a protocol, or else a new `Client`."""
     key, certificate = write_certificate(folder)
     listen = {
         "tcp": "tcp:0:interface=127.0.0.1",
@@ -84,7 +84,7 @@ async def serving(site: Site, kind: str, folder: Path) -> AsyncIterator[Callable
         reactor, listen.get(kind) or "haproxy:" + listen[kind.removeprefix("haproxy:")]
     ).listen(site.factory)
 
-    async def connect() -> Client:
+    async def connect(protocol: Any = None) -> Any:
         if "unix" in kind:
             endpoint: Any = UNIXClientEndpoint(reactor, f"{folder}/s")
         else:
@@ -92,7 +92,7 @@ async def serving(site: Site, kind: str, folder: Path) -> AsyncIterator[Callable
         if "ssl" in kind:
             authority = trustRootFromCertificates([Certificate.loadPEM(certificate.read_bytes())])
             endpoint = wrapClientTLS(optionsForClientTLS("localhost", authority), endpoint)
-        client: Client = await connectProtocol(endpoint, Client())
+        client = await connectProtocol(endpoint, protocol or Client())
         if "haproxy" in kind:
             client.transport.write(PROXY)
         return client

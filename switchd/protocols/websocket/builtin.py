@@ -1,0 +1,32 @@
+"""Handlers to use and to copy: ordinary autobahn classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerProtocol
+
+
+class Echo(WebSocketServerProtocol):
+    """Sends back each message, to the one who sent it. A client that does not read is not read from either."""
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """See autobahn's."""
+        self.sendMessage(payload, isBinary)
+
+
+class Broadcast(WebSocketServerProtocol):
+    """Sends each message to everyone on the path, the sender too.
+
+    It is made into a frame once, uncompressed, since each client's compression would need one of its own. For a client
+    that reads too slowly at most `max_buffered_bytes` wait; then it is closed with 1013, and the others do not notice.
+    """
+
+    factory: Any
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """See autobahn's."""
+        message = self.factory.prepareMessage(payload, isBinary, doNotCompress=True)
+        for reader in tuple(self.factory.connections):
+            if reader.state == self.STATE_OPEN:
+                reader.sendPreparedMessage(message)

@@ -1,0 +1,380 @@
+"""autobahn's WebSocket protocol on a connection that has been switched: in the open state, and with bounds.
+
+`adopt` puts `Channel` in front of a handler's class. The handler keeps its methods and attributes: what is overridden
+here are hooks of autobahn's, and what switchd remembers is in one attribute, so that no name of a handler's is taken.
+
+This is the only file that knows autobahn's private names.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, frozen
+from autobahn.twisted.util import create_transport_details
+from autobahn.twisted.websocket import WebSocketServerProtocol
+from autobahn.websocket.compress import PerMessageDeflate, PerMessageDeflateOfferAccept
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from switchd.interfaces import IDrain
+from switchd.protocols.websocket.bounds import (
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    MESSAGE_TOO_BIG,
+    TRY_AGAIN_LATER,
+    Breach,
+    Incoming,
+)
+from switchd.protocols.websocket.flow import Flow
+
+if TYPE_CHECKING:
+    from switchd.protocols.websocket.options import Options
+
+_log = Logger()
+
+CLOSED = WebSocketServerProtocol.STATE_CLOSED
+CLOSING = WebSocketServerProtocol.STATE_CLOSING
+OPEN = WebSocketServerProtocol.STATE_OPEN
+
+MOST_FRAGMENTS_APART = 1000
+"""Fragments of a message that are kept one by one, with Python's 33 bytes on each, before they are joined."""
+
+
+@define(eq=False)
+class Link:
+    """What switchd remembers of one WebSocket.
+
+    Attributes:
+        options: The bounds that hold for it.
+        reactor: The clock.
+        secure: Whether its connection is encrypted.
+        opened: Called with it when it is open.
+        lost: Called with it once, when it is over, whether it was ever open or not.
+        accepted: The compression that has been agreed on.
+        incoming: Counts what comes in.
+        flow: Its way out, a `Flow`, once it is open.
+        deadline: When the connection is closed at the latest, once it is to be.
+    """
+
+    options: Options
+    reactor: Any
+    secure: bool
+    opened: Callable[[Any], object]
+    lost: Callable[[Any], object]
+    accepted: PerMessageDeflateOfferAccept | None = None
+    incoming: Any = None
+    flow: Any = None
+    deadline: Any = None
+
+
+@frozen
+class _Timer:
+    """Stands for the timer of autobahn's factories, which takes its time from a reactor of its own choice."""
+
+    call_later: Callable[..., Any]
+
+
+def set_clock(factory: Any, reactor: Any) -> None:
+    """Have a factory's protocols take their time from `reactor`."""
+    factory._batched_timer = _Timer(reactor.callLater)
+
+
+def adopt(protocol: Any, link: Link) -> Any:
+    """Make a handler's instance a `Channel`, before it is connected to anything.
+
+    The class of the instance is exchanged, since there is no knowing how a user's factory has made it.
+    """
+    if not isinstance(protocol, Channel):
+        protocol.__class__ = _channel_class(type(protocol))  # type: ignore[arg-type]  # a class is hashable
+    protocol._switchd = link
+    link.incoming = Incoming(link.options.max_message_bytes, link.options.max_frame_bytes, link.reactor.seconds)
+    # Where autobahn finds these on the instance it does not look at the factory.
+    protocol.failByDrop = False  # who breaks a rule is told which one, by Close
+    protocol.openHandshakeTimeout = 0  # that is over
+    protocol.maxFramePayloadSize = protocol.maxMessagePayloadSize = 0  # bounded here: there it also bounds what is sent
+    protocol.echoCloseCodeReason = True  # RFC 6455 section 5.5.1
+    protocol.closeHandshakeTimeout = link.options.close_seconds
+    protocol.autoPingInterval = link.options.ping_seconds
+    protocol.autoPingTimeout = link.options.ping_timeout_seconds
+    return protocol
+
+
+@cache
+def _channel_class(cls: type) -> type:
+    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    return type(cls.__name__, (Channel, cls), names)
+
+
+def abandon(protocol: Any) -> None:
+    """An adopted handler gets no connection, after all. It hears of it as in autobahn: its connection is lost."""
+    if hasattr(protocol, "state"):
+        protocol.connectionLost(Failure(ConnectionDone()))
+    else:
+        # Its connectionMade raised before it reached autobahn's, which so has nothing to undo.
+        protocol._switchd.lost(protocol)
+
+
+class Channel(WebSocketServerProtocol):
+    """A handler on a switched connection."""
+
+    transport: Any
+    autoPingInterval: float
+    current_frame: Any
+    message_data: Any = None
+    _switchd: Link
+
+    # The switch
+
+    def makeConnection(self, transport: Any) -> None:
+        """First what knows addresses only, for `connectionMade` and `onConnect`; at the handover the connection."""
+        if self.connected:
+            self.transport.replay(transport)
+            self.transport = transport
+            self._guarded(self._begin)
+        else:
+            super().makeConnection(transport)
+
+    def _begin(self) -> None:
+        """What autobahn does once it has written its 101."""
+        link, options = self._switchd, self._switchd.options
+        go_on = partial(self._guarded, self.consumeData)
+        link.flow = Flow(
+            self.transport, link.reactor, options.max_buffered_bytes, options.send_seconds, self._too_slow, go_on
+        )
+        self._transport_details = self._details()
+        if link.accepted is not None:
+            self._perMessageCompress = PerMessageDeflate.create_from_offer_accept(True, link.accepted)
+            self.websocket_extensions_in_use = [self._perMessageCompress]
+        self.state = OPEN
+        self.inside_message = False
+        self.current_frame = None
+        if self.autoPingInterval:
+            self.autoPingPendingCall = link.reactor.callLater(self.autoPingInterval, self._sendAutoPing)
+        if self.trackedTimings:
+            self.trackedTimings.track("onOpen")
+        link.opened(self)
+        self._onOpen()
+        self.is_open.callback(None)
+
+    def _details(self) -> Any:
+        """What `transport_details` tells. The particulars of TLS only where it is not hidden by something around it."""
+        details = self._transport_details
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            details = create_transport_details(self.transport, True)
+            details.peer = self.peer
+        details.is_secure = self._switchd.secure
+        return details
+
+    # Input
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the peer; not looked at once it has been failed (RFC 6455 section 7.1.7)."""
+        if not self.failedByMe:
+            self._guarded(super().dataReceived, data)
+
+    def consumeData(self) -> None:
+        """Look at what is there, for as long as what comes of it can be sent."""
+        flow = self._switchd.flow
+        while flow.open and self.state in (OPEN, CLOSING) and not self.failedByMe and self.processData():
+            pass
+
+    def _onMessageBegin(self, isBinary: bool) -> None:
+        self._switchd.incoming.message()
+        super()._onMessageBegin(isBinary)
+
+    def _onMessageFrameBegin(self, length: int) -> None:
+        self._fail_for(self._switchd.incoming.fragment(length))
+        super()._onMessageFrameBegin(length)
+
+    def _onMessageFrameEnd(self) -> None:
+        super()._onMessageFrameEnd()
+        if self.message_data is not None and len(self.message_data) > MOST_FRAGMENTS_APART:
+            # Joined in place, so that a byte is copied twice at most, however many fragments there are.
+            first, *fragments = self.message_data
+            whole = first if isinstance(first, bytearray) else bytearray(first)
+            whole += b"".join(fragments)
+            self.message_data = [whole]
+
+    def _onPing(self, payload: bytes) -> None:
+        if not self._fail_for(self._switchd.incoming.control()):
+            self._call(self.onPing, payload)
+
+    def _onPong(self, payload: bytes) -> None:
+        if not self._fail_for(self._switchd.incoming.control()):
+            self._call(self.onPong, payload)
+
+    def _fail_for(self, breach: Breach | None) -> bool:
+        if breach is not None:
+            self._fail_connection(breach.code, breach.why)
+        return self.failedByMe
+
+    def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
+        # Only compression gets here, since autobahn's own bounds are off.
+        assert self._switchd.accepted is not None
+        most = self._switchd.accepted.max_message_size
+        self._fail_connection(MESSAGE_TOO_BIG, f"a message has at most {most} bytes here when it is inflated")
+
+    # Callbacks of the handler, which may also be coroutines or return a Deferred
+
+    def _onOpen(self) -> None:
+        # autobahn's also looks into TLS, and fails where something is around it; `_details` has done that.
+        self._call(self.onOpen)
+
+    def _onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self._call(self.onMessage, payload, isBinary)
+
+    def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        # autobahn's own bookkeeping comes after this, so nothing may come out of it.
+        try:
+            self._call(self.onClose, wasClean, code, reason)
+        except Exception:
+            self._broken(Failure())
+
+    def _guarded(self, function: Callable[..., object], *arguments: object) -> None:
+        try:
+            function(*arguments)
+        except Exception:
+            self._broken(Failure())
+
+    def _call(self, callback: Callable[..., Any], *arguments: object) -> None:
+        result = callback(*arguments)
+        if result is not None and inspect.isawaitable(result):
+            waiting = result if isinstance(result, Deferred) else Deferred.fromCoroutine(_wait(result))
+            waiting.addErrback(self._broken)
+
+    def _handler(self) -> object:
+        return self
+
+    def _broken(self, failure: Failure) -> None:
+        """The handler has failed: its own connection ends, with 1011."""
+        name, path = type(self._handler()).__qualname__, self.http_request_path
+        _log.failure("The WebSocket handler {handler} failed on {path}", failure, handler=name, path=path)
+        if self.state == OPEN:
+            self._fail_connection(INTERNAL_ERROR, "internal error")
+
+    # Output
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """Every frame goes out here; those that shall leave piece by piece, for tests, as autobahn does it."""
+        if sync or chopsize or self.send_queue:
+            super().sendData(data, sync, chopsize)
+        else:
+            self._switchd.flow.write(data)
+            self.trafficStats.outgoingOctetsWireLevel += len(data)
+
+    def sendMessage(
+        self,
+        payload: bytes,
+        isBinary: bool = False,
+        fragmentSize: int | None = None,
+        sync: bool = False,
+        doNotCompress: bool = False,
+    ) -> None:
+        """See autobahn's; a message too short to gain by it is not compressed."""
+        short = len(payload) < self._switchd.options.deflate_threshold_bytes
+        super().sendMessage(payload, isBinary, fragmentSize, sync, doNotCompress or short)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Have `producer` paused while the peer does not read what is sent to it."""
+        self._switchd.flow.register(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """See `registerProducer`."""
+        if self._switchd.flow is not None:
+            self._switchd.flow.unregister()
+
+    def _too_slow(self, why: str) -> None:
+        if self.failedByMe:
+            return
+        self.factory.too_slow = getattr(self.factory, "too_slow", 0) + 1
+        _log.warn(
+            "{peer} on {path} is too slow: {why}; closed, as number {number} here",
+            peer=self.peer,
+            path=self.http_request_path,
+            why=why,
+            number=self.factory.too_slow,
+        )
+        self._switchd.flow.drop()
+        self._fail_connection(TRY_AGAIN_LATER, "too slow")
+
+    # The end
+
+    def _fail_connection(self, code: int = GOING_AWAY, reason: str = "going away") -> None:
+        was_open = self.state == OPEN
+        super()._fail_connection(code, reason)
+        self.data = b""
+        if was_open:
+            self.wasNotCleanReason = f"I have failed the connection with {code}: {reason}"
+            self._switchd.flow.end_output()
+
+    def _protocol_violation(self, reason: str) -> bool:
+        super()._protocol_violation(reason)
+        return True  # autobahn would go on with the frame that broke the rule
+
+    def _invalid_payload(self, reason: str) -> bool:
+        super()._invalid_payload(reason)
+        return True
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        link = self._switchd
+        if link.flow is None:
+            self.transport.loseConnection()
+        elif abort and not self.wasClean:
+            self.transport.abortConnection()
+        else:
+            # autobahn would reset the connection also where both sides have said goodbye.
+            link.flow.close()
+            link.deadline = link.reactor.callLater(link.options.close_seconds, self.transport.abortConnection)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is over, or there was never to be one."""
+        link = self._switchd
+        try:
+            super().connectionLost(reason)
+        finally:
+            for call in (link.deadline, self.closeHandshakeTimeoutCall):
+                if call is not None and call.active():
+                    call.cancel()
+            if link.flow is not None:
+                link.flow.lost()
+            link.lost(self)
+
+    def __conform__(self, interface: Any) -> Any:
+        # By adaptation, so that a handler may have a method `drain` of its own.
+        return _Farewell(self) if interface is IDrain and not IDrain.providedBy(self) else None
+
+
+async def _wait(result: Any) -> Any:
+    return await result
+
+
+@implementer(IDrain)
+@frozen
+class _Farewell:
+    channel: Any
+
+    def drain(self, seconds: float) -> Deferred[None]:
+        return farewell(self.channel)
+
+
+def farewell(channel: Any) -> Deferred[None]:
+    """A WebSocket's goodbye: 1001. Fires when the peer has answered, or has had its time."""
+    closed: Deferred[None] = Deferred()
+
+    def done(result: Any) -> Any:
+        closed.callback(None)
+        return result
+
+    channel.is_closed.addCallback(done)
+    if channel.state == OPEN:
+        channel.sendCloseFrame(GOING_AWAY, b"the server is shutting down")
+    return closed

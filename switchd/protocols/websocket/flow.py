@@ -1,0 +1,212 @@
+"""Back-pressure between a WebSocket and its transport.
+
+Twisted's transports keep whatever is written to them. Here what waits for a peer is bounded: as soon as the transport
+is full (64 KiB in Twisted's), reading from that peer stops, the handler's producer is paused, and further frames wait
+in a queue of `max_bytes` at most. Queued frames are references, so that one message for many readers is there once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IPushProducer, ISSLTransport
+from zope.interface import implementer
+
+
+@implementer(IPushProducer)
+class Flow:
+    """What stands between one WebSocket and its transport, as the transport's producer.
+
+    Args:
+        transport: The transport; it is full and drained as its `registerProducer` says.
+        reactor: The clock.
+        max_bytes: What may wait here.
+        seconds: How long the transport may take nothing while something waits; 0: for ever.
+        too_slow: Called with a reason when more would wait than may, or when those seconds have passed.
+        ready: Called when there is room again, and input may be looked at.
+
+    Attributes:
+        full: Whether the transport takes nothing now.
+        held: Whether the protocol wants no input.
+    """
+
+    def __init__(
+        self,
+        transport: Any,
+        reactor: Any,
+        max_bytes: int,
+        seconds: float,
+        too_slow: Callable[[str], object],
+        ready: Callable[[], object],
+    ) -> None:
+        self.full = False
+        self.held = False
+        self._transport = transport
+        self._reactor = reactor
+        self._max_bytes = max_bytes
+        self._seconds = seconds
+        self._too_slow, self._ready = too_slow, ready
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self._timer: Any = None
+        self._producer: Any = None
+        self._pull: Any = None  # the next turn of a producer that waits to be asked
+        transport.registerProducer(self, True)
+
+    @property
+    def open(self) -> bool:
+        """Whether input is looked at: there is room for what it may bring about, and the protocol wants it."""
+        return not (self.full or self.held)
+
+    def write(self, data: bytes) -> None:
+        """Send, or queue."""
+        if not self.full:
+            self._transport.write(data)
+        elif self._queued + len(data) > self._max_bytes:
+            self._too_slow(f"more than {self._max_bytes} bytes wait for it")
+        else:
+            self._queue.append(data)
+            self._queued += len(data)
+
+    def drop(self) -> None:
+        """Forget what waits here; the transport still sends what it has."""
+        self._queue.clear()
+        self._queued = 0
+
+    def hold(self) -> None:
+        """The protocol wants no input for now."""
+        self.held = True
+        self._transport.pauseProducing()
+
+    def release(self) -> None:
+        """It wants input again, which it gets in a later turn."""
+        self.held = False
+        if not self.full:
+            self._transport.resumeProducing()
+            self._reactor.callLater(0, self._go_on)
+
+    def register(self, producer: Any, streaming: bool) -> None:
+        """Pause and resume `producer` as there is room; one that is not `streaming` is asked for each piece."""
+        if self._producer is not None:
+            raise RuntimeError(f"{self._producer!r} is registered already")
+        self._producer = producer if streaming else _Pulled(producer, self._reactor)
+        if not streaming:
+            self._producer.resumeProducing()
+        if self.full:
+            self._producer.pauseProducing()
+
+    def unregister(self) -> None:
+        """See `register`."""
+        producer, self._producer = self._producer, None
+        if isinstance(producer, _Pulled):
+            producer.pauseProducing()
+
+    # IPushProducer: called by the transport
+
+    def pauseProducing(self) -> None:
+        """The transport is full."""
+        if not self.full:
+            self.full = True
+            self._transport.pauseProducing()
+            self._wait()
+            if self._producer is not None:
+                self._producer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The transport has sent everything."""
+        self.full = False
+        self._stop_waiting()
+        while self._queue and not self.full:
+            data = self._queue.popleft()
+            self._queued -= len(data)
+            self._transport.write(data)
+        if self.full:
+            return
+        if not self.held:
+            self._transport.resumeProducing()
+        if self._producer is not None:
+            self._producer.resumeProducing()
+        self._go_on()
+
+    def stopProducing(self) -> None:
+        """The connection is lost."""
+        if self._producer is not None:
+            self._producer.stopProducing()
+
+    # The end
+
+    def close(self) -> None:
+        """Close the connection when everything is sent."""
+        self._give_everything()
+        self._transport.loseConnection()
+
+    def end_output(self) -> None:
+        """Say that nothing more comes, and leave the rest to the peer.
+
+        Closing at once would be a reset if the peer is still sending, and that can overtake our last words. Inside TLS
+        there is no half-close, and Twisted closes there as soon as the peer has taken leave too.
+        """
+        self._give_everything()
+        if ISSLTransport.providedBy(self._transport) or not hasattr(self._transport, "loseWriteConnection"):
+            self._transport.loseConnection()
+        else:
+            self._transport.resumeProducing()  # what comes is dropped, its end is not
+            self._transport.loseWriteConnection()
+
+    def lost(self) -> None:
+        """The connection is lost: let go of everything."""
+        self._stop_waiting()
+        self.unregister()
+        self.drop()
+
+    def _give_everything(self) -> None:
+        self._stop_waiting()
+        self._transport.unregisterProducer()
+        self._transport.writeSequence(list(self._queue))
+        self.drop()
+
+    def _go_on(self) -> None:
+        if self.open:
+            self._ready()
+
+    def _wait(self) -> None:
+        if self._seconds:
+            self._timer = self._reactor.callLater(self._seconds, self._time_is_up)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        self._too_slow(f"it has read nothing for {self._seconds:g} seconds")
+
+
+class _Pulled:
+    """A pull producer as a push producer: asked once a turn for as long as there is room."""
+
+    def __init__(self, producer: Any, reactor: Any) -> None:
+        self._producer = producer
+        self._reactor = reactor
+        self._next: Any = None
+
+    def pauseProducing(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def resumeProducing(self) -> None:
+        if self._next is None:
+            self._next = self._reactor.callLater(0, self._ask)
+
+    def stopProducing(self) -> None:
+        self.pauseProducing()
+        self._producer.stopProducing()
+
+    def _ask(self) -> None:
+        # Before asking: asked, it may unregister itself, which ends this.
+        self._next = self._reactor.callLater(0, self._ask)
+        self._producer.resumeProducing()

@@ -1,0 +1,105 @@
+"""Whom a configuration may name as `handler`, and the autobahn factory that comes of it.
+
+Whatever is named, it ends as a `WebSocketServerFactory`: that of the user, one for the user's class, or one whose
+protocol carries an ordinary Twisted protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
+
+from switchd.protocols.websocket.carrier import Carrier
+
+KINDS = (
+    "an autobahn WebSocketServerProtocol class, a WebSocketServerFactory, a Twisted Protocol class, a Twisted factory,"
+    " or a callable that returns a factory"
+)
+
+
+def load(name: str) -> Any:
+    """What "package.module:name" names.
+
+    Raises:
+        ValueError: It cannot be imported, or can be no handler.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise ValueError(f'expected "package.module:name", got "{name}"')
+    try:
+        found: Any = import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:
+        raise ValueError(f"{name} cannot be imported: {error} ({type(error).__name__})") from error
+    if not (callable(found) or IProtocolFactory.providedBy(found)):
+        raise ValueError(f"{name} is no handler: expected {KINDS}")
+    return found
+
+
+class HandlerFactory(WebSocketServerFactory):
+    """For handlers that are a class.
+
+    Args:
+        make: Makes a protocol.
+        reactor: The reactor.
+
+    Attributes:
+        connections: The handlers of this `[[switch]]` whose WebSocket is open; kept up to date by switchd.
+    """
+
+    noisy = False
+
+    def __init__(self, make: Callable[[Any], WebSocketServerProtocol | None], reactor: Any) -> None:
+        super().__init__(server="", reactor=reactor)
+        self.connections: set[WebSocketServerProtocol] = set()
+        self._make = make
+
+    def buildProtocol(self, addr: IAddress | None) -> WebSocketServerProtocol | None:
+        """See `IProtocolFactory`."""
+        protocol = self._make(addr)
+        if protocol is not None:
+            protocol.factory = self
+        return protocol
+
+
+def factory(found: Any, reactor: Any, binary: bool) -> WebSocketServerFactory:
+    """The factory of a handler.
+
+    Args:
+        found: What `load` returned.
+        reactor: For factories that are made here.
+        binary: Whether what an ordinary Twisted protocol writes goes into binary messages, or into text.
+
+    Raises:
+        ValueError: It is none of `KINDS`.
+    """
+    made = _factory(found, reactor, binary)
+    if made is None and callable(found):
+        made = _factory(found(), reactor, binary)
+    if made is None:
+        raise ValueError(f"{found!r} is no handler: expected {KINDS}")
+    return made
+
+
+def _factory(found: Any, reactor: Any, binary: bool) -> WebSocketServerFactory | None:
+    is_class = isinstance(found, type)
+    if isinstance(found, WebSocketServerFactory):
+        return found
+    if is_class and issubclass(found, WebSocketServerProtocol):
+        return HandlerFactory(lambda addr: found(), reactor)
+    if is_class and IProtocol.implementedBy(found):
+        # As SwitchPlugin has it: a class with Options is called with an instance of them.
+        arguments = (found.Options(),) if hasattr(found, "Options") else ()
+        return HandlerFactory(lambda addr: Carrier(found(*arguments), binary), reactor)
+    if not is_class and IProtocolFactory.providedBy(found):
+        return HandlerFactory(lambda addr: _carrier(found.buildProtocol(addr), binary), reactor)
+    return None
+
+
+def _carrier(carried: IProtocol | None, binary: bool) -> Carrier | None:
+    return None if carried is None else Carrier(carried, binary)

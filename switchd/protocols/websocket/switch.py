@@ -1,0 +1,149 @@
+"""The switch: who asks is read, judged and shown to the handler, and what the handler says becomes the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+import attrs
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from zope.interface import implementer
+
+from switchd.interfaces import Accept, Answer, Context, Header, ISwitch, Offer, Refuse, Request
+from switchd.protocols.websocket import deflate, handlers, handshake, options, origins
+from switchd.protocols.websocket.channel import Link, adopt, set_clock
+from switchd.protocols.websocket.opening import Opening, Welcome, fields
+
+# What autobahn's factories and classes can set themselves: our option, and its name there.
+_SAME = {
+    "max_connections": "maxConnections",
+    "max_message_bytes": "maxMessagePayloadSize",
+    "max_frame_bytes": "maxFramePayloadSize",
+    "ping_seconds": "autoPingInterval",
+    "ping_timeout_seconds": "autoPingTimeout",
+    "close_seconds": "closeHandshakeTimeout",
+}
+
+
+@implementer(ISwitch)
+class WebSocket:
+    """One `[[switch]]` with `protocol = "websocket"`.
+
+    Raises:
+        ValueError: The handler is none, or has set what only the configuration can.
+    """
+
+    Options = options.Options
+
+    def __init__(self, settings: options.Options, context: Context) -> None:
+        self._reactor = context.reactor
+        found = handlers.load(settings.handler)
+        self._factory: Any = handlers.factory(found, context.reactor, settings.messages == "binary")
+        self._stock = WebSocketServerFactory(reactor=context.reactor)
+        self._options = settings
+        self._of_class: dict[type, options.Options] = {}
+        self._headers = (*fields(self._factory.headers), *map(_field, settings.headers))
+        self._count = 0
+        self._started = False
+        if self._factory.allowedOrigins != ["*"]:
+            raise ValueError("its factory has allowedOrigins, which are not used here: set origins instead")
+        set_clock(self._factory, context.reactor)
+
+    def offer(self, request: Request, offer: Offer) -> Any:
+        """See `ISwitch`."""
+        if offer.version is not None:
+            return None  # RFC 6455 has its version in a field of its own
+        try:
+            asked = handshake.read(request)
+        except handshake.BadHandshake as bad:
+            return bad.refusal
+        if not origins.welcome(asked.origin, request, self._options.origins):
+            return handshake.refusal(403, "pages of this origin may not open a WebSocket here")
+        if self._count >= self._options_for(WebSocketServerProtocol).max_connections:
+            return handshake.refusal(503, "there are as many WebSockets as there may be")
+        return self._ask(request, asked)
+
+    def _ask(self, request: Request, asked: handshake.Handshake) -> Any:
+        self._start()
+        protocol = self._factory.buildProtocol(request.peer)
+        if protocol is None:
+            return handshake.refusal(503, "the handler takes no connection")
+        self._count += 1
+        link = Link(self._options_for(type(protocol)), self._reactor, request.secure, self._opened, self._lost)
+        opening = Opening(adopt(protocol, link), request, asked, self._factory.trustXForwardedFor)
+        said = opening.ask()
+        if isinstance(said, Welcome | Refuse):
+            return self._answer(said, opening, asked, link)
+        return self._later(said, opening, asked, link)
+
+    async def _later(
+        self, said: Awaitable[Welcome | Refuse], opening: Opening, asked: handshake.Handshake, link: Link
+    ) -> Answer:
+        return self._answer(await said, opening, asked, link)
+
+    def _answer(self, said: Welcome | Refuse, opening: Opening, asked: handshake.Handshake, link: Link) -> Answer:
+        if isinstance(said, Refuse):
+            return said
+        try:
+            link.accepted = self._compression(asked, link.options)
+        except Exception:  # the factory's own perMessageCompressionAccept
+            opening.abandon()
+            raise
+        subprotocol = said.subprotocol or handshake.chosen(asked.subprotocols, link.options.subprotocols)
+        extension = None if link.accepted is None else link.accepted.get_extension_string()
+        opening.protocol.websocket_protocol_in_use = subprotocol
+        headers = (*handshake.headers(asked, subprotocol, extension), *self._headers, *said.headers)
+        return Accept(lambda session: opening.protocol, headers, abandon=opening.abandon)
+
+    def _compression(self, asked: handshake.Handshake, settings: options.Options) -> Any:
+        if not settings.deflate:
+            return None
+        how = deflate.Settings(
+            settings.deflate_window_bits,
+            settings.deflate_context_takeover,
+            settings.deflate_memory_level,
+            min(settings.deflate_max_bytes, settings.max_message_bytes),
+        )
+        return deflate.negotiate(asked.extensions, how, self._factory.perMessageCompressionAccept)
+
+    def _options_for(self, cls: type) -> options.Options:
+        found = self._of_class.get(cls)
+        if found is None:
+            found = self._of_class[cls] = _merged(self._options, (cls, self._factory), self._stock)
+        return found
+
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            self._factory.doStart()
+
+    def _opened(self, protocol: Any) -> None:
+        if isinstance(self._factory, handlers.HandlerFactory):
+            self._factory.connections.add(protocol)
+
+    def _lost(self, protocol: Any) -> None:
+        self._count -= 1
+        if isinstance(self._factory, handlers.HandlerFactory):
+            self._factory.connections.discard(protocol)
+
+
+def _merged(settings: options.Options, owners: tuple[Any, ...], stock: Any) -> options.Options:
+    """Options, with what a handler has set itself wherever the configuration says nothing.
+
+    Args:
+        settings: From the configuration.
+        owners: The handler's class and its factory: the class comes first, as in autobahn.
+        stock: A factory on which nobody has set anything.
+    """
+    changed = {}
+    for key, name in _SAME.items():
+        values = (getattr(owner, name, None) for owner in owners)
+        own = [value for value in values if value and value != getattr(stock, name)]
+        if own and getattr(settings, key) == getattr(attrs.fields(options.Options), key).default:
+            changed[key] = own[0]
+    return attrs.evolve(settings, **changed)
+
+
+def _field(line: str) -> Header:
+    name, _, value = line.partition(":")
+    return name.encode(), value.strip().encode()
