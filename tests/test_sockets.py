@@ -24,6 +24,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from zope.interface import implementer
 
+from switchd.handover import handover
 from switchd.service import drain
 from tests.serving import PLAIN, SWITCH, SWITCHED, Accepts, Site, statuses
 from tests.wires import PROXY, with_reactor, write_certificate
@@ -71,6 +72,19 @@ class Client(Protocol):
             waiting.callback(None)
 
 
+class _Proxied(Protocol):
+    """Says first what a proxy would, and is then the client."""
+
+    transport: Any
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def connectionMade(self) -> None:
+        self.transport.write(PROXY)
+        handover(self.transport, self._client)
+
+
 @asynccontextmanager
 async def serving(site: Site, kind: str, folder: Path) -> AsyncIterator[Callable[..., Any]]:
     """Listen on an endpoint of `kind`; gives a function that connects a protocol, or else a new `Client`."""
@@ -92,9 +106,8 @@ async def serving(site: Site, kind: str, folder: Path) -> AsyncIterator[Callable
         if "ssl" in kind:
             authority = trustRootFromCertificates([Certificate.loadPEM(certificate.read_bytes())])
             endpoint = wrapClientTLS(optionsForClientTLS("localhost", authority), endpoint)
-        client = await connectProtocol(endpoint, protocol or Client())
-        if "haproxy" in kind:
-            client.transport.write(PROXY)
+        client = Client() if protocol is None else protocol
+        await connectProtocol(endpoint, _Proxied(client) if "haproxy" in kind else client)
         return client
 
     try:

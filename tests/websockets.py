@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -72,6 +72,7 @@ class Client:
         path: The request's target.
         deflate: Offer permessage-deflate.
         early: Sent together with the request.
+        kind: What it connects over.
         **request: Of wsproto's `Request`: `subprotocols`, `extra_headers`.
 
     Attributes:
@@ -79,9 +80,15 @@ class Client:
     """
 
     def __init__(
-        self, server: Site, path: str = "/ws", deflate: Any = None, early: bytes = b"", **request: Any
+        self,
+        server: Site,
+        path: str = "/ws",
+        deflate: Any = None,
+        early: bytes = b"",
+        kind: Callable[..., Wire] = Wire,
+        **request: Any,
     ) -> None:
-        self.wire: Wire = server.connect()
+        self.wire = server.connect(kind)
         self.events: list[Event] = []
         self._ws = WSConnection(ConnectionType.CLIENT)
         extensions = [PerMessageDeflate() if deflate is True else deflate] if deflate else []

@@ -21,12 +21,13 @@ from autobahn.websocket.types import ConnectionDeny
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import Clock
+from twisted.plugins.switchd_websocket import websocket
 from wsproto.events import Ping
 
 from switchd import schema
 from switchd.interfaces import Offer
 from switchd.protocols.websocket.switch import WebSocket
-from switchd.testing import request
+from switchd.testing import assert_plugin_conforms, request
 from tests.serving import statuses
 from tests.test_sockets import SECONDS, serving
 from tests.websockets import HANDSHAKE, KEY, Client, frame, handler, site, switch
@@ -460,6 +461,12 @@ class TestMistakes:
         _, (mistake,) = schema.options(WebSocket.Options, table, "switch[0]")
         assert mistake.key.startswith(f"switch[0].{key}")
         assert mistake.problem.startswith(problem)
+
+
+def test_the_plugin_keeps_the_contract() -> None:
+    options = WebSocket.Options(handler="switchd.protocols.websocket:Echo")
+    fields = [(b"sec-websocket-version", b"13"), (b"sec-websocket-key", KEY)]
+    assert_plugin_conforms(websocket, options, headers=fields)
 
 
 class Router:
