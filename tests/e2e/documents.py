@@ -41,7 +41,7 @@ LISTENING_SECONDS = 60
 STOPPING_SECONDS = 30
 """How long a server may take to stop: more than `shutdown_seconds`."""
 
-CLIENTS = ("curl", "make", "nc", "node", "openssl")
+CLIENTS = ("curl", "make", "nc", "node", "openssl", "wscat")
 """Programs that a page uses and that do not come with Python or switchd."""
 
 _OURS = ("PYTHON", "VIRTUAL_ENV", "MAKE", "MFLAGS")
@@ -212,11 +212,13 @@ class Terminal:
         folder: Where he is.
         programs: The folder with the programs of the virtual environment that is active.
         port: The port of the server that he started last.
+        more_programs: A folder with programs that he has installed besides; None if there is none.
     """
 
     folder: Path
     programs: Path
     port: str = ""
+    more_programs: Path | None = None
     _running: list[_Background] = field(factory=list, init=False)
 
     def do(self, block: Block) -> None:
@@ -243,12 +245,13 @@ class Terminal:
     def run(self, command: str, status: int = 0) -> str:
         """What a command prints, error messages included."""
         reader, writer = os.pipe()
+        keyboard, nobody = os.pipe()  # no input, and no end of it: a client that sees one leaves
         try:
             done = subprocess.run(
                 ["bash", "-c", f"{command}\nstatus=$?\npwd >&{writer}\nexit $status"],
                 cwd=self.folder,
                 env=self._environment(),
-                stdin=subprocess.DEVNULL,
+                stdin=keyboard,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 encoding="utf-8",
@@ -256,7 +259,8 @@ class Terminal:
                 pass_fds=(writer,),
             )
         finally:
-            os.close(writer)
+            for descriptor in (writer, keyboard, nobody):
+                os.close(descriptor)
             with open(reader, encoding="utf-8") as where:
                 folder = where.read().rstrip("\n")
         assert done.returncode == status, f"$ {command}\nexits with {done.returncode} and prints\n\n{done.stdout}"
@@ -288,7 +292,8 @@ class Terminal:
 
     def _environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-        return {**inherited, "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}"}
+        folders = [self.programs, self.more_programs, os.environ["PATH"]]
+        return {**inherited, "PATH": os.pathsep.join(str(folder) for folder in folders if folder)}
 
 
 class _Background:

@@ -1,10 +1,11 @@
-"""README.md, docs/handover.md: everything that they show is typed, and prints what they say."""
+"""README.md, docs/handover.md, docs/websocket.md: everything that they show is typed, and prints what they say."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.e2e
 
 README = documents.sections("README.md")
 HANDOVER = documents.sections("docs/handover.md")
-PAGES = ("README.md", "docs/README.md", "docs/handover.md", "docs/plugins.md")
+PAGES = ("README.md", "docs/README.md", "docs/handover.md", "docs/plugins.md", "docs/websocket.md")
 
 LISTENING = "... listening on tcp 127.0.0.1:8080"
 SERVER = Command("twistd -n switchd", ("...", LISTENING))
@@ -45,23 +46,41 @@ def port(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -
     terminal.close()
 
 
-def do(terminal: Terminal, blocks: tuple[Block, ...]) -> None:
-    for client in documents.needed(blocks):
-        need(client)
-    for block in blocks:
-        terminal.do(block)
+@pytest.fixture
+def do(terminal: Terminal, request: pytest.FixtureRequest) -> Callable[[tuple[Block, ...]], None]:
+    """Does what fences say, with the clients that they need."""
+
+    def work(blocks: tuple[Block, ...]) -> None:
+        for client in documents.needed(blocks):
+            if client == "wscat":
+                terminal.more_programs = request.getfixturevalue("node_modules") / ".bin"
+            else:
+                need(client)
+        for block in blocks:
+            terminal.do(block)
+
+    return work
 
 
 @pytest.mark.parametrize("section", README)
-def test_the_readme_is_true(section: str, installation: Installation, terminal: Terminal, port: str) -> None:
+def test_the_readme_is_true(section: str, installation: Installation, terminal: Terminal, port: str, do: Any) -> None:
     terminal.folder = installation.clone
     terminal.port = port
-    do(terminal, README[section])
+    do(README[section])
 
 
 @pytest.mark.parametrize("section", HANDOVER)
-def test_the_page_on_the_switch_alone_is_true(section: str, terminal: Terminal) -> None:
-    do(terminal, HANDOVER[section])
+def test_the_page_on_the_switch_alone_is_true(section: str, do: Any) -> None:
+    do(HANDOVER[section])
+
+
+def test_the_page_on_websocket_is_true(terminal: Terminal, do: Any) -> None:
+    section = ""
+    for block in documents.blocks("docs/websocket.md"):
+        if block.section != section:
+            terminal.close()
+        section = block.section
+        do((block,))
 
 
 class TestWhatIsNotTyped:

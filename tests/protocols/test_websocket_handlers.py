@@ -21,6 +21,7 @@ from autobahn.websocket.types import ConnectionDeny
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.plugins.switchd_websocket import websocket
 from wsproto.events import Ping
 
@@ -353,18 +354,25 @@ class TestFactories:
         client.close()
         assert factory.countConnections == 0
 
-    def test_the_factory_is_started_once(self) -> None:
-        started: list[Any] = []
+    def test_the_factory_is_started_before_the_first_and_stopped_after_the_last(self) -> None:
+        called: list[str] = []
 
         class Starts(WebSocketServerFactory):
             def startFactory(self) -> None:
-                started.append(self)
+                called.append("start")
 
-        server = site(lambda: Starts(reactor=Clock()))
-        assert started == []
+            def stopFactory(self) -> None:
+                called.append("stop")
+
+        clock: Any = MemoryReactorClock()
+        server = site(lambda: Starts(reactor=clock), clock=clock)
+        assert called == []
         Client(server)
         Client(server)
-        assert len(started) == 1
+        assert called == ["start"]
+        for stop, arguments, _ in clock.triggers["after"]["shutdown"]:
+            stop(*arguments)
+        assert called == ["start", "stop"]
 
     def test_what_a_factory_has_set_stands_where_the_configuration_says_nothing(self) -> None:
         def factory() -> WebSocketServerFactory:

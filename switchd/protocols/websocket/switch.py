@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet.interfaces import IReactorCore
 from zope.interface import implementer
 
 from switchd.interfaces import Accept, Answer, Context, Header, ISwitch, Offer, Refuse, Request
@@ -116,6 +117,8 @@ class WebSocket:
         if not self._started:
             self._started = True
             self._factory.doStart()
+            if IReactorCore.providedBy(self._reactor):
+                self._reactor.addSystemEventTrigger("after", "shutdown", self._factory.doStop)
 
     def _opened(self, protocol: Any) -> None:
         if isinstance(self._factory, handlers.HandlerFactory):
