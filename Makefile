@@ -5,10 +5,10 @@ VENV = .venv
 LOWEST = .venv-lowest
 PIP = -m pip --quiet --disable-pip-version-check
 
-.PHONY: help serve test unit style types e2e lowest clean
+.PHONY: help serve test unit style types e2e conformance lowest clean
 
 help:           ## this list
-	@sed -n 's/^\([a-z0-9]*\):.*## */  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z0-9]*\):.*## */  make \1\t/p' Makefile | expand -t 20
 
 serve: $(VENV)/serve            ## run the server with conf/switchd.toml
 	$(VENV)/bin/twistd -n --pidfile= switchd --config conf/switchd.toml
@@ -23,6 +23,9 @@ unit: $(VENV)/test              ## the fast tests: no processes, no installs
 e2e: $(VENV)/test               ## a real twistd with real clients, and installs
 	$(VENV)/bin/pytest -m e2e
 
+conformance: $(VENV)/test       ## all cases of Autobahn|Testsuite, against /echo
+	$(VENV)/bin/python -m tests.testsuite --cache .testsuite
+
 style: $(VENV)/test             ## ruff
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -34,7 +37,7 @@ lowest: $(LOWEST)/test          ## the fast tests on the oldest dependencies tha
 	$(LOWEST)/bin/pytest -m "not e2e"
 
 clean:          ## remove what the other words have made
-	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .testsuite .hypothesis
 	rm -f twisted/plugins/dropin.cache
 	find switchd twisted tests -name __pycache__ -type d -exec rm -rf {} +
 

@@ -20,6 +20,8 @@ from tests.e2e.processes import Output
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 
+SCRIPTS = Path(__file__).with_name("clients")
+
 SECONDS = 60
 """How long anything here may take. Generous: it is there to end a test that hangs, not to measure."""
 
@@ -169,3 +171,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (folder / "switchd.toml").write_text(CONFIG)
     with twistd(folder, "--config", "switchd.toml") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def node_modules(pytestconfig: pytest.Config) -> Path:
+    """The packages of `clients/package.json`. They are kept in pytest's cache, which git ignores."""
+    npm = need("npm")
+    assert pytestconfig.cache is not None
+    folder = pytestconfig.cache.mkdir("clients")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(SCRIPTS / name, folder)
+    run(npm, "ci", "--prefix", folder, "--no-audit", "--no-fund")
+    return folder / "node_modules"

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import SECONDS, Server, need, run
+from tests.e2e.conftest import SCRIPTS, SECONDS, Server, need, run
 
 pytestmark = pytest.mark.e2e
-
-SCRIPTS = Path(__file__).with_name("clients")
 
 OFFER = ("-H", "Connection: Upgrade", "-H", "Upgrade: addone")
 
 
 def url(server: Server, path: str) -> str:
     return f"http://{server.host}:{server.port}{path}"
-
-
-@pytest.fixture(scope="session")
-def node_modules(pytestconfig: pytest.Config) -> Path:
-    """The packages of `clients/package.json`. They are kept in pytest's cache, which git ignores."""
-    npm = need("npm")
-    assert pytestconfig.cache is not None
-    folder = pytestconfig.cache.mkdir("clients")
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(SCRIPTS / name, folder)
-    run(npm, "ci", "--prefix", folder, "--no-audit", "--no-fund")
-    return folder / "node_modules"
 
 
 class TestNode:

@@ -1,0 +1,1 @@
+"""Programs: clients that were not written here, each told what to do and printing what it saw."""
