@@ -127,12 +127,14 @@ class Limits:
         head_bytes: The request line and all header fields. Default 16384. Over it: 414 or 431.
         header_count: The header fields of one request. Default 100. Over it: 431.
         body_bytes: The body of a request; 0 allows none. Default 1048576. Over it: 413.
+        streams: The requests of one HTTP/2 connection that may be open at once. Default 100. One more is refused.
         early_bytes: What is kept of the bytes behind a request while its switch is being decided; then reading pauses.
             Default 65536.
         head_seconds: From the first byte of a head to its last. Default 20. Later: 408.
         body_seconds: For the body of a request, once its head is there. Default 60. Later: 408.
         switch_seconds: The time that a plugin may take to decide. Default 10. Later: 503.
         keepalive_seconds: How long a connection may be idle between two requests. Default 60. Then it is closed.
+        stalled_seconds: How long an HTTP/2 client may take nothing of what waits for it. Default 60. Then it is closed.
         half_closed_seconds: How long a client that has shut down its sending side is still answered. Default 30.
         linger_seconds: After an error answer, how long what the client still sends is read and dropped before the
             connection is closed, lest a reset takes the answer away. Default 5; 0 closes at once.
@@ -142,11 +144,13 @@ class Limits:
     head_bytes: Annotated[int, Range(64, 1_048_576, "bytes")] = 16_384
     header_count: Annotated[int, Range(1, 10_000, "header fields")] = 100
     body_bytes: Annotated[int, Range(0, 1_073_741_824, "bytes")] = 1_048_576
+    streams: Annotated[int, Range(1, 10_000, "streams")] = 100
     early_bytes: Annotated[int, Range(0, 16_777_216, "bytes")] = 65_536
     head_seconds: Annotated[float, Range(0.1, 3_600, "seconds")] = 20.0
     body_seconds: Annotated[float, Range(0.1, 86_400, "seconds")] = 60.0
     switch_seconds: Annotated[float, Range(0.1, 3_600, "seconds")] = 10.0
     keepalive_seconds: Annotated[float, Range(0.1, 86_400, "seconds")] = 60.0
+    stalled_seconds: Annotated[float, Range(0.1, 86_400, "seconds")] = 60.0
     half_closed_seconds: Annotated[float, Range(0.1, 3_600, "seconds")] = 30.0
     linger_seconds: Annotated[float, Range(0, 60, "seconds")] = 5.0
     shutdown_seconds: Annotated[float, Range(0, 3_600, "seconds")] = 10.0

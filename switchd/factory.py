@@ -11,16 +11,18 @@ from attrs import define, frozen
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress, IListeningPort, ISSLTransport, IStreamServerEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from switchd import config, events, http1, plugins, routes
+from switchd import config, events, http1, http2, plugins, routes
 from switchd.decision import Verdict
+from switchd.engine import PREFACE
 from switchd.errors import ConfigurationError, Mistake, RequestError
-from switchd.handover import occupant, pass_half_close, when_lost
+from switchd.handover import handover, occupant, pass_half_close, when_lost
 from switchd.interfaces import Request as Asked
 from switchd.schema import in_words
 
@@ -155,6 +157,7 @@ class SwitchFactory(Site):
         self.connections: set[Connection] = set()
         self.entries = assembly.routes.entries
         self.switches = assembly.routes.switches
+        self._speaks_h2c = any(http2.TOKEN in entry.tokens for entry in assembly.routes.entries)
         self._publish = publish
         self._ids = count(1)
         self._requests = count(1)
@@ -163,11 +166,12 @@ class SwitchFactory(Site):
             self.logPath = str(assembly.config.folder / settings.access_log)
         self._logs_access = settings.access_log != ""
 
-    def buildProtocol(self, addr: IAddress | None) -> http1.Channel:  # type: ignore[override]  # not its generic one
-        """The protocol that gets a connection's first byte: what looks at it before HTTP/1.1 does belongs here."""
-        return self._channel()
+    def buildProtocol(self, addr: IAddress | None) -> http1.Channel | _Preface:  # type: ignore[override]
+        """The protocol that gets a connection's first byte: HTTP/1.1's, unless it may turn out to be HTTP/2."""
+        return _Preface(self) if self._speaks_h2c else self.channel()
 
-    def _channel(self) -> http1.Channel:
+    def channel(self) -> http1.Channel:
+        """A channel that speaks HTTP/1.1."""
         channel: Any = http1.Channel()
         channel.factory = channel.site = channel.server = self
         channel.requestFactory = self.requestFactory
@@ -181,7 +185,7 @@ class SwitchFactory(Site):
 
     def getResourceFor(self, request: Any) -> IResource:
         """See `Site`; the head's fields are ours from here on, before the resource can see or change them."""
-        request.channel.default_headers(request)
+        request.default_headers()
         resource: IResource = super().getResourceFor(request)
         return resource
 
@@ -223,10 +227,21 @@ class SwitchFactory(Site):
         self._publish(events.Dropped(connection.id, connection.peer, events.escaped(path)))
 
     def resume(self, connection: Connection, asked: Asked) -> http1.Channel:
-        channel = self._channel()
+        channel = self.channel()
         channel.connection = connection
         channel.replay = asked
         return channel
+
+    def resume_http2(self, connection: Connection, asked: Asked, settings: bytes | None) -> http2.Session:
+        return http2.Session(self, connection, asked, settings)
+
+    def began_http2(self, connection: Connection) -> http2.Session:
+        """A connection speaks HTTP/2 from its first byte."""
+        now = self.reactor.seconds()
+        connection.stack, connection.path = ("h2c",), "*"
+        seconds, connection.since = now - connection.since, now
+        self._publish(events.Switched(connection.id, connection.peer, connection.path, connection.stack, seconds))
+        return http2.Session(self, connection)
 
     def _lost(self, connection: Connection, reason: Failure) -> None:
         self.connections.discard(connection)
@@ -240,6 +255,49 @@ class SwitchFactory(Site):
             waiting, self._waiting = self._waiting, []
             for empty in waiting:
                 empty.callback(None)
+
+
+class _Preface(Protocol):
+    """Tells a client that speaks HTTP/2 at once ("prior knowledge", RFC 9113 section 3.3) from all others.
+
+    Args:
+        factory: Builds what the connection turns out to need.
+    """
+
+    transport: Any
+
+    def __init__(self, factory: SwitchFactory) -> None:
+        self._factory = factory
+        self._received = b""
+        self._deadline: Any = None
+
+    def connectionMade(self) -> None:
+        pass_half_close(self.transport)
+        self._connection = self._factory.opened(self.transport)
+        seconds = self._factory.limits.head_seconds
+        self._deadline = self._factory.reactor.callLater(seconds, self.transport.loseConnection)
+        if ISSLTransport.providedBy(self.transport):
+            self._become_http1()  # in TLS it is agreed on by ALPN (section 3.2)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += data
+        if self._received.startswith(PREFACE):
+            self._become(self._factory.began_http2(self._connection))
+        elif not PREFACE.startswith(self._received):
+            self._become_http1()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._deadline.active():
+            self._deadline.cancel()
+
+    def _become_http1(self) -> None:
+        channel = self._factory.channel()
+        channel.connection = self._connection
+        self._become(channel)
+
+    def _become(self, protocol: Any) -> None:
+        self._deadline.cancel()
+        handover(self.transport, protocol, self._received)
 
 
 def _cause(connection: Connection, reason: Failure) -> tuple[str, str]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from tempfile import SpooledTemporaryFile
 from typing import Any, Literal, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -33,13 +32,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from twisted.web import server
-from twisted.web.http import (
-    NO_BODY_CODES,
-    HTTPChannel,
-    _ChunkedTransferDecoder,
-    datetimeToString,
-)
+from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder
 from zope.interface import implementer
 
 from switchd import messages, negotiation
@@ -48,15 +41,13 @@ from switchd.decision import Decision, Verdict, abandon
 from switchd.errors import RequestError
 from switchd.events import escaped
 from switchd.handover import handover, pass_half_close
-from switchd.interfaces import Accept, Early, Header, ISession, Offer, Refuse
+from switchd.interfaces import Accept, Early, ISession, Offer, Refuse
 from switchd.interfaces import Request as Asked
+from switchd.request import OrdinaryRequest, default_fields
 
 LINGER_BYTES = 64 * 1024 * 1024
 """How much of what a client goes on sending is read and dropped after an error answer: enough that a client which sends
 a whole upload before it reads finds the answer, and not for ever."""
-
-_SPOOLED_BYTES = 100_000
-"""How much of a request's body is kept in memory before it goes to a temporary file; twisted.web's own figure."""
 
 _log = Logger()
 
@@ -91,6 +82,9 @@ class Server(Protocol):
     def resume(self, connection: Any, asked: Asked) -> Channel:
         """A channel that answers `asked` first."""
 
+    def resume_http2(self, connection: Any, asked: Asked, settings: bytes | None) -> IProtocol:
+        """The same in HTTP/2; `settings` are those of h2c by Upgrade."""
+
 
 class _BoundedChunks(_ChunkedTransferDecoder):
     """A chunked body that may be so long and no longer."""
@@ -112,7 +106,7 @@ class _BoundedChunks(_ChunkedTransferDecoder):
         self._chunk(data)
 
 
-class Request(server.Request):
+class Request(OrdinaryRequest):
     """A request that may turn out to be a switch.
 
     Attributes:
@@ -121,19 +115,11 @@ class Request(server.Request):
     """
 
     channel: Channel
-    content: Any
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.target = b""
         self.lines: list[bytes] = []
-
-    def gotLength(self, length: int | None) -> None:
-        """See `twisted.web.http.Request`; there, a chunked body opens a file even for a few bytes."""
-        if length is None:
-            self.content = SpooledTemporaryFile(_SPOOLED_BYTES)  # noqa: SIM115 - twisted.web closes it
-        else:
-            super().gotLength(length)
 
     def process(self) -> None:
         """Called when the request is complete: let the switches have it, or else render it."""
@@ -184,32 +170,6 @@ class Request(server.Request):
         else:
             self.render_ordinary()
 
-    def render_ordinary(self) -> None:
-        """What a request is if it is no switch."""
-        if self.path != b"*":
-            super().process()
-        elif self.method == b"OPTIONS":
-            self.answer(200, ((b"Allow", b"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"),), b"")
-        else:
-            self.answer(400, (), b"The target * is for OPTIONS.\n", close=True)
-
-    def answer(self, status: int, headers: tuple[Header, ...], body: bytes, close: bool = False) -> None:
-        """An answer of our own, or of a switch that refuses."""
-        self.setResponseCode(status, messages.reason(status))
-        self.channel.default_headers(self)
-        names = {name.lower() for name, _ in headers}
-        for name, value in headers:
-            self.responseHeaders.addRawHeader(name, value)
-        if body and b"content-type" not in names:
-            self.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
-        if status not in NO_BODY_CODES:
-            self.setHeader(b"Content-Length", b"%d" % len(body))
-        if close:
-            self.channel.persistent = False
-            self.responseHeaders.addRawHeader(b"Connection", b"close")
-        self.write(body)
-        self.finish()
-
     def write(self, data: bytes) -> None:
         """See `twisted.web.server.Request`; the head is complete now, so this is where to add to it."""
         channel = getattr(self, "channel", None)
@@ -235,6 +195,8 @@ class Session:
 
     def resume_http(self, alpn: bytes = b"http/1.1", h2_settings: bytes | None = None) -> IProtocol:
         """See `ISession`."""
+        if alpn == b"h2":
+            return self.channel_server.resume_http2(self.connection, self.request, h2_settings)
         if alpn != b"http/1.1":
             raise ValueError(f"{alpn!r} is not spoken by this server")
         return self.channel_server.resume(self.connection, self.request)
@@ -470,19 +432,14 @@ class Channel(HTTPChannel):
     def reject(self, error: RequestError) -> None:
         """Answer a request that broke the rules, as far as it came, and close."""
         self.server.rejected(self.connection, error)
-        self.transport.write(messages.error_answer(error, self._default_fields()))
+        self.transport.write(messages.error_answer(error, default_fields(self.server)))
         self._forget_unanswered()
         self.loseConnection()
 
-    def default_headers(self, request: Request) -> None:
-        """Set what every response has."""
-        request.responseHeaders.removeHeader(b"Server")
-        for name, value in self._default_fields():
-            request.setHeader(name, value)
-
-    def _default_fields(self) -> tuple[Header, ...]:
-        date = (b"Date", datetimeToString(self.server.reactor.seconds()))
-        return (date, (b"Server", self.server.header)) if self.server.header else (date,)
+    def close_after(self, request: Request) -> None:
+        """Close the connection when `request`, whose answer is about to be written, is answered."""
+        self.persistent = False
+        request.responseHeaders.addRawHeader(b"Connection", b"close")
 
     def advertise(self, request: Request) -> None:
         """Say which protocols the path has, if we are configured to (RFC 9110 section 7.8)."""

@@ -16,8 +16,8 @@ _FIRST = frozenset(b"!#$%&'*+-.^_`|~\r\n0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcd
 _IS_HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*").fullmatch
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]+)([^#]*)", re.IGNORECASE).fullmatch
 
-# What a request that is answered after the switch no longer says: it was said to the hop that is over.
-_SPENT = frozenset((b"connection", b"upgrade", b"http2-settings", b"expect", b"transfer-encoding", b"content-length"))
+SPENT = frozenset((b"connection", b"upgrade", b"http2-settings", b"expect", b"transfer-encoding", b"content-length"))
+"""What a request that is answered after the switch no longer says: it was said to the hop that is over."""
 
 
 def check_first_byte(data: bytes) -> None:
@@ -131,7 +131,7 @@ def reason(status: int) -> bytes:
 def serialised(asked: Request) -> bytes:
     """A request as bytes again, without what was said to the hop that is over."""
     lines = [b"%s %s HTTP/1.1" % (asked.method, asked.target)]
-    lines += [b"%s: %s" % field for field in asked.headers if field[0] not in _SPENT]
+    lines += [b"%s: %s" % field for field in asked.headers if field[0] not in SPENT]
     if asked.body:
         lines.append(b"Content-Length: %d" % len(asked.body))
     return b"\r\n".join([*lines, b"", asked.body])

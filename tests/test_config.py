@@ -435,6 +435,7 @@ def test_the_default_is_the_reference_configuration() -> None:
     assert [(switch.path, switch.protocol) for switch in value.switch] == [
         ("/addone", "addone"),
         ("/echo", "websocket"),
+        ("/", "h2c"),
     ]
     assert value.switch[1].options["handler"] == "switchd.protocols.websocket:Echo"
 

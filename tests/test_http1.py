@@ -714,8 +714,8 @@ class TestResume:
     def test_of_something_that_is_not_spoken_is_refused(self) -> None:
         switch = Accepts()
         Site({"/shout": switch}).connect().send(SWITCH)
-        with pytest.raises(ValueError, match="h2"):
-            switch.session.resume_http(alpn=b"h2")
+        with pytest.raises(ValueError, match="h3"):
+            switch.session.resume_http(alpn=b"h3")
 
 
 class TestTakenByAResource:

@@ -67,6 +67,8 @@ class TestWhatIsSaid:
             r"printf 'GET /addone HTTP/1.1\r\nHost: localhost:8080\r\nConnection: upgrade\r\nUpgrade: addone\r\n\r\n"
             r"41\n' | nc -N localhost 8080",
             "npx wscat -c ws://localhost:8080/echo",
+            "curl -i --http2 http://localhost:8080/",
+            "curl -i --http2-prior-knowledge http://localhost:8080/",
             "curl -i http://localhost:8080/",
         ]
 

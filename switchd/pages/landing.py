@@ -27,6 +27,7 @@ _IS_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)(?::([0-9
 _ABOUT = {
     "addone": "A line with an integer in, that integer plus one out.",
     "websocket": "Messages both ways, from browsers too.",
+    "h2c": "HTTP/2 in clear: the same pages, by Upgrade and by prior knowledge.",
 }
 
 
@@ -97,6 +98,9 @@ def commands(entry: Entry, visit: Visit) -> tuple[str, ...]:
     """The commands that try a switch, for a shell."""
     if entry.name == "websocket":
         return (f"npx wscat -c {visit.url('ws', entry.path)}",)
+    if entry.name == "h2c":
+        url = visit.url("http", entry.path)
+        return (f"curl -i --http2 {url}", f"curl -i --http2-prior-knowledge {url}")
     token = shlex.quote(entry.tokens[0].decode("ascii"))
     connect = f"switchd connect {visit.url('http', entry.path)} --protocol {token}"
     if entry.name != "addone":

@@ -1,0 +1,136 @@
+"""What a request over HTTP/2 must be (RFC 9113 section 8), as a pure function of its header fields.
+
+What is malformed is no request, and its stream is reset; what is well-formed and not served has a status.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from switchd import messages
+from switchd.config import Limits
+from switchd.errors import RequestError
+from switchd.interfaces import Header
+
+_IS_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch  # a token, and no capitals (section 8.2)
+# No NUL, CR, LF, and no blank at either end (section 8.2.1); other controls have no place in a field either.
+_IS_VALUE = re.compile(rb"(?![ \t])[\t\x20-\x7e\x80-\xff]*(?<![ \t])").fullmatch
+_IS_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_IS_PATH = re.compile(rb"/[\x21-\x7e\x80-\xff]*").fullmatch
+
+_PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path"})
+HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+"""Fields about one connection of HTTP/1.1 (section 8.2.2): malformed in a request, left out of an answer."""
+
+FIELD_OVERHEAD = 32
+"""Bytes by which each field counts for more than its name and value (section 6.5.2)."""
+
+
+class Malformed(Exception):
+    """The stream is to be reset, with PROTOCOL_ERROR (section 8.1.1)."""
+
+
+@frozen
+class Head:
+    """A request without its body.
+
+    Attributes:
+        method: As sent.
+        path: The `:path`: path and query, or `*`.
+        headers: Names in lower case; `host` comes first, whether it was sent so or as `:authority`.
+        length: The length of its body in bytes, if it says so.
+    """
+
+    method: bytes
+    path: bytes
+    headers: tuple[Header, ...]
+    length: int | None
+
+
+def read(fields: tuple[Header, ...], limits: Limits) -> Head:
+    """A request's fields, if they are right.
+
+    Raises:
+        Malformed: They break a rule of section 8.
+        RequestError: They are over a limit (431, 413), or ask for what is not served (400, 501).
+    """
+    pseudo, headers = _parted(fields)
+    _check_list(fields, limits)
+    method = pseudo.get(b":method", b"")
+    if not _IS_METHOD(method):
+        raise Malformed("no :method")
+    if method == b"CONNECT":
+        raise RequestError(501, "this server is no proxy")
+    path = _path(method, pseudo)
+    host = _host(pseudo.get(b":authority"), headers)
+    length = _length(headers)
+    if length is not None and length > limits.body_bytes:
+        raise messages.too_long()
+    others = (header for header in headers if header[0] != b"host")
+    return Head(method, path, ((b"host", host), *others), length)
+
+
+def _parted(fields: Iterable[Header]) -> tuple[dict[bytes, bytes], list[Header]]:
+    """Pseudo-header fields, each of which comes once and before all others, and the rest."""
+    pseudo: dict[bytes, bytes] = {}
+    headers: list[Header] = []
+    for name, value in fields:
+        if not _IS_VALUE(value):
+            raise Malformed("a value with a control character, or with blanks around it")
+        if name.startswith(b":"):
+            if name not in _PSEUDO or name in pseudo or headers:
+                raise Malformed("a pseudo-header field that may not be there")
+            pseudo[name] = value
+        else:
+            _check_name(name, value)
+            headers.append((name, value))
+    return pseudo, headers
+
+
+def _check_name(name: bytes, value: bytes) -> None:
+    if not _IS_NAME(name):
+        raise Malformed("a field name that is none")
+    if name in HOP_BY_HOP or (name == b"te" and value.lower() != b"trailers"):
+        raise Malformed("a field about a connection of HTTP/1.1")
+
+
+def _check_list(fields: tuple[Header, ...], limits: Limits) -> None:
+    if sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in fields) > limits.head_bytes:
+        raise RequestError(431, "the header fields of the request are longer than this server takes")
+    if len(fields) > limits.header_count:
+        raise RequestError(431, "the request has more header fields than this server takes")
+
+
+def _path(method: bytes, pseudo: dict[bytes, bytes]) -> bytes:
+    path = pseudo.get(b":path", b"")
+    if not pseudo.get(b":scheme"):
+        raise Malformed("no :scheme")
+    if not _IS_PATH(path) and not (path == b"*" and method == b"OPTIONS"):
+        raise Malformed("a :path that is none")
+    return path
+
+
+def _host(authority: bytes | None, headers: list[Header]) -> bytes:
+    """Where it goes: `:authority`, or else `host`, which must say the same (section 8.3.1)."""
+    hosts = [value for name, value in headers if name == b"host"]
+    if authority is not None and any(host.lower() != authority.lower() for host in hosts):
+        raise Malformed(":authority and host are different")
+    asked = hosts[:1] if authority is None else [authority]
+    messages.check_host(hosts if authority is None else asked, b"HTTP/1.1")
+    if not asked[0]:
+        raise RequestError(400, "the request does not say for which host it is")
+    return asked[0]
+
+
+def _length(headers: list[Header]) -> int | None:
+    values = {value for name, value in headers if name == b"content-length"}
+    if not values:
+        return None
+    (value, *others) = values
+    if others or not value.isdigit():
+        raise Malformed("a content-length that is none")
+    messages.check_framing(b"Content-Length", value, b"HTTP/2")
+    return int(value)

@@ -1,0 +1,70 @@
+"""A request as twisted.web's resources see it, over whichever version of HTTP it came."""
+
+from __future__ import annotations
+
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+from twisted.web import server
+from twisted.web.http import NO_BODY_CODES, datetimeToString
+
+from switchd import messages
+from switchd.interfaces import Header
+
+SPOOLED_BYTES = 100_000
+"""How much of a request's body is kept in memory before it goes to a temporary file; twisted.web's own figure."""
+
+
+def default_fields(site: Any) -> tuple[Header, ...]:
+    """What every response has.
+
+    Args:
+        site: The server, with its clock and the `Server` field that it sends.
+    """
+    date = (b"Date", datetimeToString(site.reactor.seconds()))
+    return (date, (b"Server", site.header)) if site.header else (date,)
+
+
+class OrdinaryRequest(server.Request):
+    """What the requests of all versions have in common."""
+
+    channel: Any
+    content: Any
+
+    def gotLength(self, length: int | None) -> None:
+        """See `twisted.web.http.Request`; there, a body of unknown length opens a file even for a few bytes."""
+        if length is None:
+            self.content = SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115 - twisted.web closes it
+        else:
+            super().gotLength(length)
+
+    def default_headers(self) -> None:
+        """Set what every response has."""
+        self.responseHeaders.removeHeader(b"Server")
+        for name, value in default_fields(self.channel.server):
+            self.setHeader(name, value)
+
+    def render_ordinary(self) -> None:
+        """What a request is if it is no switch."""
+        if self.path != b"*":
+            super().process()
+        elif self.method == b"OPTIONS":
+            self.answer(200, ((b"Allow", b"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"),), b"")
+        else:
+            self.answer(400, (), b"The target * is for OPTIONS.\n", close=True)
+
+    def answer(self, status: int, headers: tuple[Header, ...], body: bytes, close: bool = False) -> None:
+        """An answer of our own, or of a switch that refuses."""
+        self.setResponseCode(status, messages.reason(status))
+        self.default_headers()
+        names = {name.lower() for name, _ in headers}
+        for name, value in headers:
+            self.responseHeaders.addRawHeader(name, value)
+        if body and b"content-type" not in names:
+            self.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+        if status not in NO_BODY_CODES:
+            self.setHeader(b"Content-Length", b"%d" % len(body))
+        if close:
+            self.channel.close_after(self)
+        self.write(body)
+        self.finish()
