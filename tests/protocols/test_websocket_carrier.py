@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from autobahn.twisted.websocket import WebSocketServerProtocol
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPushProducer, ITransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.basic import LineReceiver
+from wsproto.events import CloseConnection
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -281,6 +283,24 @@ class TestBroadcast:
         slow.look()
         assert slow.closed == (1013, "too slow")
         assert len(slow.messages) < 20
+
+    def test_who_is_closing_is_not_among_the_connections(self) -> None:
+        class Everyone(WebSocketServerProtocol):
+            factory: Any
+
+            def onMessage(self, payload: bytes, isBinary: bool) -> None:
+                for other in self.factory.connections:
+                    other.sendMessage(payload)
+
+        server = site(Everyone, max_buffered_bytes=1000)
+        closing, slow, sender = (Client(server) for _ in range(3))
+        closing.wire.stop_reading()
+        closing.wire.send(frame(b"", masked=False))
+        slow.wire.stop_reading()
+        for _ in range(5):
+            sender.text("x" * 50_000)
+        assert sender.messages == ["x" * 50_000] * 5
+        assert sender.of(CloseConnection) == []
 
     def test_a_message_that_waits_for_many_is_there_once(self) -> None:
         server = site(BROADCAST)

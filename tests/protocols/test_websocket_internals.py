@@ -32,6 +32,7 @@ OVERRIDDEN = {
     "consumeData": ["self"],
     "dataReceived": ["self", "data"],
     "registerProducer": ["self", "producer", "streaming"],
+    "sendCloseFrame": ["self", "code", "reasonUtf8", "isReply"],
     "sendData": ["self", "data", "sync", "chopsize"],
     "sendMessage": ["self", "payload", "isBinary", "fragmentSize", "sync", "doNotCompress"],
     "unregisterProducer": ["self"],
@@ -39,7 +40,6 @@ OVERRIDDEN = {
 CALLED = {
     "_sendAutoPing": ["self"],
     "processData": ["self"],
-    "sendCloseFrame": ["self", "code", "reasonUtf8", "isReply"],
 }
 
 

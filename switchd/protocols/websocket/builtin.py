@@ -27,6 +27,5 @@ class Broadcast(WebSocketServerProtocol):
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """See autobahn's."""
         message = self.factory.prepareMessage(payload, isBinary, doNotCompress=True)
-        for reader in tuple(self.factory.connections):
-            if reader.state == self.STATE_OPEN:
-                reader.sendPreparedMessage(message)
+        for reader in self.factory.connections:
+            reader.sendPreparedMessage(message)

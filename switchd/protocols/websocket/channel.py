@@ -58,6 +58,7 @@ class Link:
         reactor: The clock.
         secure: Whether its connection is encrypted.
         opened: Called with it when it is open.
+        left: Called with it when it is open no more, at least once.
         lost: Called with it once, when it is over, whether it was ever open or not.
         accepted: The compression that has been agreed on.
         incoming: Counts what comes in.
@@ -69,6 +70,7 @@ class Link:
     reactor: Any
     secure: bool
     opened: Callable[[Any], object]
+    left: Callable[[Any], object]
     lost: Callable[[Any], object]
     accepted: PerMessageDeflateOfferAccept | None = None
     incoming: Any = None
@@ -308,6 +310,11 @@ class Channel(WebSocketServerProtocol):
 
     # The end
 
+    def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
+        """See autobahn's; every Close goes out here."""
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+        self._switchd.left(self)
+
     def _fail_connection(self, code: int = GOING_AWAY, reason: str = "going away") -> None:
         was_open = self.state == OPEN
         super()._fail_connection(code, reason)
@@ -326,6 +333,7 @@ class Channel(WebSocketServerProtocol):
 
     def _closeConnection(self, abort: bool = False) -> None:
         link = self._switchd
+        link.left(self)
         if link.flow is None:
             self.transport.loseConnection()
         elif abort and not self.wasClean:
@@ -346,6 +354,7 @@ class Channel(WebSocketServerProtocol):
                     call.cancel()
             if link.flow is not None:
                 link.flow.lost()
+            link.left(self)
             link.lost(self)
 
     def __conform__(self, interface: Any) -> Any:

@@ -52,7 +52,6 @@ class Flow:
         self._queued = 0
         self._timer: Any = None
         self._producer: Any = None
-        self._pull: Any = None  # the next turn of a producer that waits to be asked
         transport.registerProducer(self, True)
 
     @property

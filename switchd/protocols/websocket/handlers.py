@@ -47,17 +47,27 @@ class HandlerFactory(WebSocketServerFactory):
     Args:
         make: Makes a protocol.
         reactor: The reactor.
-
-    Attributes:
-        connections: The handlers of this `[[switch]]` whose WebSocket is open; kept up to date by switchd.
     """
 
     noisy = False
 
     def __init__(self, make: Callable[[Any], WebSocketServerProtocol | None], reactor: Any) -> None:
         super().__init__(server="", reactor=reactor)
-        self.connections: set[WebSocketServerProtocol] = set()
         self._make = make
+        self._open: dict[WebSocketServerProtocol, None] = {}
+
+    @property
+    def connections(self) -> tuple[WebSocketServerProtocol, ...]:
+        """The handlers of this `[[switch]]` whose WebSocket is open now, in the order in which they were opened."""
+        return tuple(self._open)
+
+    def opened(self, protocol: WebSocketServerProtocol) -> None:
+        """It may be sent to."""
+        self._open[protocol] = None
+
+    def left(self, protocol: WebSocketServerProtocol) -> None:
+        """It may not, any more."""
+        self._open.pop(protocol, None)
 
     def buildProtocol(self, addr: IAddress | None) -> WebSocketServerProtocol | None:
         """See `IProtocolFactory`."""

@@ -70,7 +70,9 @@ class WebSocket:
         if protocol is None:
             return handshake.refusal(503, "the handler takes no connection")
         self._count += 1
-        link = Link(self._options_for(type(protocol)), self._reactor, request.secure, self._opened, self._lost)
+        link = Link(
+            self._options_for(type(protocol)), self._reactor, request.secure, self._opened, self._left, self._lost
+        )
         opening = Opening(adopt(protocol, link), request, asked, self._factory.trustXForwardedFor)
         said = opening.ask()
         if isinstance(said, Welcome | Refuse):
@@ -122,12 +124,14 @@ class WebSocket:
 
     def _opened(self, protocol: Any) -> None:
         if isinstance(self._factory, handlers.HandlerFactory):
-            self._factory.connections.add(protocol)
+            self._factory.opened(protocol)
+
+    def _left(self, protocol: Any) -> None:
+        if isinstance(self._factory, handlers.HandlerFactory):
+            self._factory.left(protocol)
 
     def _lost(self, protocol: Any) -> None:
         self._count -= 1
-        if isinstance(self._factory, handlers.HandlerFactory):
-            self._factory.connections.discard(protocol)
 
 
 def _merged(settings: options.Options, owners: tuple[Any, ...], stock: Any) -> options.Options:
