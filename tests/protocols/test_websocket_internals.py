@@ -97,6 +97,15 @@ def test_a_factory_has_the_attribute(name: str, value: object) -> None:
     assert getattr(WebSocketServerFactory(reactor=Clock()), name) == value
 
 
+def test_the_settings_of_a_factory_are_those_that_are_copied() -> None:
+    factory = WebSocketServerFactory(reactor=Clock())
+    factory.protocol = WebSocketServerProtocol
+    protocol: Any = factory.buildProtocol(None)
+    Wire(protocol)
+    for name in WebSocketServerProtocol.CONFIG_ATTRS:
+        assert vars(protocol)[name] == getattr(factory, name)
+
+
 def test_a_factorys_timer_has_the_one_method_that_stands_in_for_it() -> None:
     timer = WebSocketServerFactory(reactor=Clock())._batched_timer
     assert [name for name in dir(timer) if not name.startswith("_")] == ["call_later"]

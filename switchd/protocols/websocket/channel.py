@@ -107,6 +107,9 @@ def adopt(protocol: Any, link: Link) -> Any:
     protocol.closeHandshakeTimeout = link.options.close_seconds
     protocol.autoPingInterval = link.options.ping_seconds
     protocol.autoPingTimeout = link.options.ping_timeout_seconds
+    for name in WebSocketServerProtocol.CONFIG_ATTRS:
+        if not hasattr(protocol, name):
+            setattr(protocol, name, getattr(protocol.factory, name))
     return protocol
 
 
@@ -127,6 +130,10 @@ def abandon(protocol: Any) -> None:
 
 class Channel(WebSocketServerProtocol):
     """A handler on a switched connection."""
+
+    # Copied from the factory in `adopt`. autobahn also formats them all for a debugging message, whether anybody wants
+    # it or not, which takes longer than the rest of an opening.
+    CONFIG_ATTRS: list[str] = []  # noqa: RUF012 - as autobahn has it
 
     transport: Any
     autoPingInterval: float
