@@ -133,7 +133,7 @@ class Channel(WebSocketServerProtocol):
 
     # Copied from the factory in `adopt`. autobahn also formats them all for a debugging message, whether anybody wants
     # it or not, which takes longer than the rest of an opening.
-    CONFIG_ATTRS: list[str] = []  # noqa: RUF012 - as autobahn has it
+    CONFIG_ATTRS: list[str] = []
 
     transport: Any
     autoPingInterval: float
