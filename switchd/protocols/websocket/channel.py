@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from switchd.interfaces import IDrain
+from switchd.protocols.websocket import frames
 from switchd.protocols.websocket.bounds import (
     GOING_AWAY,
     INTERNAL_ERROR,
@@ -45,6 +46,9 @@ CLOSED = WebSocketServerProtocol.STATE_CLOSED
 CLOSING = WebSocketServerProtocol.STATE_CLOSING
 OPEN = WebSocketServerProtocol.STATE_OPEN
 
+WAITED_FOR = 262_144
+"""The longest message in one frame that is waited for before it is looked at, in bytes: a few reads."""
+
 MOST_FRAGMENTS_APART = 1000
 """Fragments of a message that are kept one by one, with Python's 33 bytes on each, before they are joined."""
 
@@ -63,6 +67,7 @@ class Link:
         accepted: The compression that has been agreed on.
         incoming: Counts what comes in.
         flow: Its way out, a `Flow`, once it is open.
+        is_plain: Whether messages may go past autobahn's frame by frame processing: nobody looks at frames.
         deadline: When the connection is closed at the latest, once it is to be.
     """
 
@@ -75,6 +80,7 @@ class Link:
     accepted: PerMessageDeflateOfferAccept | None = None
     incoming: Any = None
     flow: Any = None
+    is_plain: bool = False
     deadline: Any = None
 
 
@@ -96,7 +102,7 @@ def adopt(protocol: Any, link: Link) -> Any:
     The class of the instance is exchanged, since there is no knowing how a user's factory has made it.
     """
     if not isinstance(protocol, Channel):
-        protocol.__class__ = _channel_class(type(protocol))  # type: ignore[arg-type]  # a class is hashable
+        protocol.__class__ = _channel_class(protocol.__class__)
     protocol._switchd = link
     link.incoming = Incoming(link.options.max_message_bytes, link.options.max_frame_bytes, link.reactor.seconds)
     # Where autobahn finds these on the instance it does not look at the factory.
@@ -113,8 +119,36 @@ def adopt(protocol: Any, link: Link) -> Any:
     return protocol
 
 
+# Who overrides one of these wants to see frames, or what they are made of.
+_OF_FRAMES = (
+    "_dataReceived",
+    "_onMessage",
+    "consumeData",
+    "dataReceived",
+    "onFrameBegin",
+    "onFrameData",
+    "onFrameEnd",
+    "onMessageBegin",
+    "onMessageFrameBegin",
+    "onMessageFrameData",
+    "onMessageFrameEnd",
+    "onMessageFrame",
+    "onMessageEnd",
+    "processData",
+    "sendData",
+    "sendFrame",
+    "sendMessage",
+)
+
+
 @cache
-def _channel_class(cls: type) -> type:
+def _looks_at_frames(cls: Any) -> bool:
+    own = cls.__mro__[cls.__mro__.index(Channel) + 1]
+    return any(getattr(own, name) is not getattr(WebSocketServerProtocol, name) for name in _OF_FRAMES)
+
+
+@cache
+def _channel_class(cls: Any) -> type:
     names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     return type(cls.__name__, (Channel, cls), names)
 
@@ -136,6 +170,7 @@ class Channel(WebSocketServerProtocol):
     CONFIG_ATTRS: list[str] = []
 
     transport: Any
+    autoFragmentSize: int
     autoPingInterval: float
     current_frame: Any
     message_data: Any = None
@@ -163,6 +198,7 @@ class Channel(WebSocketServerProtocol):
         if link.accepted is not None:
             self._perMessageCompress = PerMessageDeflate.create_from_offer_accept(True, link.accepted)
             self.websocket_extensions_in_use = [self._perMessageCompress]
+        link.is_plain = self._is_plain()
         self.state = OPEN
         self.inside_message = False
         self.current_frame = None
@@ -183,18 +219,56 @@ class Channel(WebSocketServerProtocol):
         details.is_secure = self._switchd.secure
         return details
 
+    def _is_plain(self) -> bool:
+        own: Any = self
+        observed = own.logOctets or own.logFrames or own.trackTimings or _looks_at_frames(own.__class__)
+        usual = own.applyMask and own.requireMaskedClientFrames and own.utf8validateIncoming
+        return usual and not (observed or own.maskServerFrames)
+
     # Input
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the peer; not looked at once it has been failed (RFC 6455 section 7.1.7)."""
         if not self.failedByMe:
-            self._guarded(super().dataReceived, data)
+            # Past autobahn's own, which is the same but for a message for debugging.
+            self._guarded(self._dataReceived if self._switchd.is_plain else super().dataReceived, data)
 
     def consumeData(self) -> None:
-        """Look at what is there, for as long as what comes of it can be sent."""
+        """Look at what is there, for as long as what comes of it can be sent. What does leaves in one piece."""
         flow = self._switchd.flow
-        while flow.open and self.state in (OPEN, CLOSING) and not self.failedByMe and self.processData():
-            pass
+        flow.gather()
+        try:
+            if self._switchd.is_plain and self.current_frame is None and not (self.inside_message or self._listeners):
+                self._take_whole()
+                if frames.is_growing(self.data, min(WAITED_FOR, self._switchd.incoming.longest)):
+                    return
+            while flow.open and self.state in (OPEN, CLOSING) and not self.failedByMe and self.processData():
+                pass
+        finally:
+            flow.flush()
+
+    def _take_whole(self) -> None:
+        """Messages that are there in one frame each need nothing of autobahn's states: those stay as they are."""
+        data, link, taken = self.data, self._switchd, 0
+        if not (link.flow.open and self.state == OPEN):
+            return
+        try:
+            for payload, binary, taken in frames.whole(data, link.incoming.longest):  # noqa: B007 - used afterwards
+                self._count(len(payload))
+                self._call(self.onMessage, payload, binary)
+                if not (link.flow.open and self.state == OPEN):
+                    return
+        finally:
+            self.data = b"" if self.failedByMe else data[taken:]
+
+    def _count(self, length: int) -> None:
+        stats = self.trafficStats
+        stats.incomingWebSocketFrames += 1
+        stats.incomingWebSocketMessages += 1
+        stats.incomingOctetsWebSocketLevel += length
+        stats.incomingOctetsAppLevel += length
+        if self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
+            self._cancelAutoPingTimeoutCall()
 
     def _onMessageBegin(self, isBinary: bool) -> None:
         self._switchd.incoming.message()
@@ -289,8 +363,21 @@ class Channel(WebSocketServerProtocol):
         doNotCompress: bool = False,
     ) -> None:
         """See autobahn's; a message too short to gain by it is not compressed."""
-        short = len(payload) < self._switchd.options.deflate_threshold_bytes
-        super().sendMessage(payload, isBinary, fragmentSize, sync, doNotCompress or short)
+        link, length = self._switchd, len(payload)
+        plain = self._perMessageCompress is None or doNotCompress or length < link.options.deflate_threshold_bytes
+        whole = fragmentSize is None and not (sync or 0 < self.autoFragmentSize < length or self.send_queue)
+        typed = type(payload) is bytes and type(isBinary) is bool
+        if not (plain and whole and typed and link.is_plain and self.state == OPEN):
+            super().sendMessage(payload, isBinary, fragmentSize, sync, plain)
+            return
+        data = frames.frame(payload, isBinary)
+        stats = self.trafficStats
+        stats.outgoingWebSocketMessages += 1
+        stats.outgoingWebSocketFrames += 1
+        stats.outgoingOctetsAppLevel += length
+        stats.outgoingOctetsWebSocketLevel += length
+        stats.outgoingOctetsWireLevel += len(data)
+        link.flow.write(data)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Have `producer` paused while the peer does not read what is sent to it."""

@@ -14,6 +14,9 @@ from typing import Any
 from twisted.internet.interfaces import IPushProducer, ISSLTransport
 from zope.interface import implementer
 
+GATHERED_BYTES = 65536
+"""How much is gathered at most: what the transport takes before it says that it is full."""
+
 
 @implementer(IPushProducer)
 class Flow:
@@ -50,6 +53,8 @@ class Flow:
         self._too_slow, self._ready = too_slow, ready
         self._queue: deque[bytes] = deque()
         self._queued = 0
+        self._gathered: list[bytes] | None = None
+        self._gathered_bytes = 0
         self._timer: Any = None
         self._producer: Any = None
         transport.registerProducer(self, True)
@@ -59,9 +64,26 @@ class Flow:
         """Whether input is looked at: there is room for what it may bring about, and the protocol wants it."""
         return not (self.full or self.held)
 
+    def gather(self) -> None:
+        """Keep what is written until `flush`, to send it in one piece."""
+        self._gathered = []
+
+    def flush(self) -> None:
+        """See `gather`."""
+        gathered, self._gathered = self._gathered, None
+        self._gathered_bytes = 0
+        if gathered:
+            self._transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+
     def write(self, data: bytes) -> None:
         """Send, or queue."""
-        if not self.full:
+        if not self.full and self._gathered is not None:
+            self._gathered.append(data)
+            self._gathered_bytes += len(data)
+            if self._gathered_bytes > GATHERED_BYTES:
+                self.flush()
+                self.gather()
+        elif not self.full:
             self._transport.write(data)
         elif self._queued + len(data) > self._max_bytes:
             self._too_slow(f"more than {self._max_bytes} bytes wait for it")
@@ -162,6 +184,7 @@ class Flow:
 
     def _give_everything(self) -> None:
         self._stop_waiting()
+        self.flush()
         self._transport.unregisterProducer()
         self._transport.writeSequence(list(self._queue))
         self.drop()
