@@ -194,6 +194,10 @@ class SwitchFactory(Site):
         if self._logs_access:
             super().log(request)
 
+    def stopFactory(self) -> None:
+        """Nothing listens any more. Who is answered still is logged still, so the log is closed after the last."""
+        self.when_empty().addCallback(lambda _: None if self.numPorts else Site.stopFactory(self))
+
     def when_empty(self) -> Deferred[None]:
         """Fires when there is no connection: at once, or when the last one is lost."""
         if not self.connections:

@@ -9,6 +9,8 @@ import pytest
 from twisted.internet import reactor
 from twisted.internet.task import Clock
 from twisted.web.http import HTTPChannel
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from switchd import config
 from switchd.errors import ConfigurationError
@@ -100,6 +102,7 @@ class TestAccessLog:
             site.factory._logFile = type("File", (), {"write": lambda self, line: written.append(line)})()
         wire = site.connect()
         wire.send(PLAIN.replace(b"\r\n\r\n", b'\r\nUser-Agent: "x\r\n\r\n') + SWITCH)
+        wire.reset()
         if setting != "-":
             site.factory.doStop()
         found = tmp_path / setting
@@ -108,6 +111,28 @@ class TestAccessLog:
     def test_has_a_line_in_combined_format_for_an_ordinary_request_and_none_for_a_switch(self, tmp_path: Path) -> None:
         (line,) = self.lines(tmp_path, "access.log")
         assert line == '"192.0.2.1" - - [01/Jan/1970:00:00:00 +0000] "GET / HTTP/1.1" 200 6 "-" "\\"x"'
+
+    def test_has_those_who_are_answered_after_listening_has_ended(self, tmp_path: Path) -> None:
+        class Late(Resource):
+            isLeaf = True
+
+            def render(self, request: Any) -> Any:
+                self.request = request
+                return NOT_DONE_YET
+
+        late = Late()
+        site = Site(root=late)
+        site.factory.logPath = str(tmp_path / "access.log")
+        site.factory.doStart()
+        wire = site.connect()
+        wire.send(PLAIN)
+        site.factory.doStop()
+        late.request.finish()
+        wire.half_close()
+        assert wire.closed
+        (line,) = (tmp_path / "access.log").read_text().splitlines()
+        assert '"GET / HTTP/1.1" 200' in line
+        assert site.factory._logFile is None
 
     def test_goes_to_twistds_log_by_default(self, tmp_path: Path) -> None:
         assert len(self.lines(tmp_path, "-")) == 1
