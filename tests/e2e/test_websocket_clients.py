@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -14,14 +12,13 @@ from hashlib import sha256
 from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
-from time import monotonic
 from typing import Any
 
 import pytest
 from attrs import frozen
 
-from tests.e2e.conftest import SCRIPTS, SECONDS, Server, need, twistd
-from tests.e2e.processes import ROOT, Output
+from tests.e2e.conftest import SCRIPTS, SECONDS, Client, Server, need, twistd
+from tests.e2e.processes import ROOT
 from tests.wires import write_certificate
 
 pytestmark = pytest.mark.e2e
@@ -133,60 +130,6 @@ FRAGMENTING = tuple(name for name in LIBRARIES if name != "aiohttp")
 WITH_AND_WITHOUT = [
     (name, deflate) for name in LIBRARIES for deflate in (True, False) if name in COMPRESSING or not deflate
 ]
-
-
-class Client:
-    """A client in a process of its own; standard input stays open until its end."""
-
-    def __init__(self, *command: str | Path, environment: dict[str, str] | None = None) -> None:
-        self._process = subprocess.Popen(
-            command,
-            env={**os.environ, **(environment or {})},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._output = Output(self._process.stdout)
-
-    def line(self) -> str:
-        """The next line that it prints."""
-        line = self._output.line(monotonic() + SECONDS)
-        assert line, self._output.text
-        return line.rstrip("\n")
-
-    def type(self, line: str) -> None:
-        """A line of standard input."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-
-    def ready(self) -> None:
-        """Wait for the step of that name."""
-        assert self.line() == "ready"
-
-    def end(self, status: int = 0) -> str:
-        """Wait for the end; what it has printed."""
-        try:
-            ended = self._process.wait(SECONDS)
-        finally:
-            self.kill()
-            self._output.take_rest(SECONDS)
-        assert ended == status, self._output.text
-        return self._output.text
-
-    def seen(self) -> dict[str, Any]:
-        """Wait for the end; what a script says that it saw."""
-        seen: dict[str, Any] = json.loads(self.end().splitlines()[-1])
-        return seen
-
-    def kill(self) -> None:
-        """Leave nothing behind."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
 
 
 @frozen
