@@ -1,8 +1,8 @@
 """HTTP/2 without I/O: bytes in, events out, and back. The only module that imports h2, so another can take its place.
 
-The words are those of RFC 9113. What h2 leaves to whoever uses it is done here: floods are counted frame by frame
-before h2 works on them (`Calm`), a client's GOAWAY does not end the streams that it has open, too many streams are no
-error of the connection, and a farewell can be said twice.
+The words are those of RFC 9113. What h2 leaves to whoever uses it is done here, a frame at a time: floods are counted
+(`Calm`), what is wrong with one request is no error of the connection, a client's GOAWAY does not end the streams that
+it has open, its settings cost what they may cost, and a farewell can be said twice.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
+from hpack import Decoder
 from hyperframe.frame import GoAwayFrame
 
 from switchd.interfaces import Header
@@ -72,9 +73,10 @@ class Data:
 
 @frozen
 class Ended:
-    """The client has ended its side of a stream, perhaps with trailers."""
+    """The client has ended its side of a stream, perhaps with trailers: not yet looked at, like `Asked.fields`."""
 
     stream: int
+    trailers: tuple[Header, ...] = ()
 
 
 @frozen
@@ -133,65 +135,201 @@ class Bucket:
 
     def take(self, now: float) -> bool:
         """One more. Whether it is allowed."""
-        self._left = min(self.burst, self._left + (now - self._at) * self.rate) - 1
+        refilled = min(self.burst, self._left + (now - self._at) * self.rate)
+        self._left = max(self._left, refilled) - 1  # it may have been given more than a burst
         self._at = now
         return self._left >= 0
 
     def give(self, number: float) -> None:
-        """As many more are allowed."""
-        self._left += number
+        """As many more are allowed, whenever they come."""
+        self._left = min(self._left + number, self.burst + MOST_CREDIT)
 
 
-RESETS = (200, 33)
+RESETS = (1000, 33)
 """Streams that may be cut short, burst and rate: by the client, or by us because of it. Each has cost the work of a
-request, and no room in `streams` (CVE-2023-44487, CVE-2025-8671). A browser that leaves a page cuts some dozens."""
+request, and no room in `streams` (CVE-2023-44487, CVE-2025-8671). Someone who scrolls through a page of pictures cuts
+some hundreds within seconds; these are nghttp2's figures, which have proved themselves."""
 
 IDLE_FRAMES = (2000, 200)
 """Frames that carry no request and no content: settings, pings, priorities, unknown and empty ones. A client that
 watches its connection sends one or two a second."""
 
 UPDATES_PER_FRAME = 4
-"""WINDOW_UPDATEs that each DATA frame of ours allows beyond `IDLE_FRAMES`: one for the stream, one for the connection,
-and as much again for those who give credit in small pieces."""
+"""Such frames that each answer and each DATA frame of ours allows: a WINDOW_UPDATE for the stream and one for the
+connection, or a ping that measures the way, and as much again."""
 
-_DATA, _HEADERS, _RST_STREAM, _GOAWAY, _CONTINUATION = 0, 1, 3, 7, 9
-_END_STREAM = 1
+BYTES_PER_UPDATE = 512
+"""Each so many bytes of DATA allow one more. Go's client gives credit for both windows with each read of 4096 bytes;
+others, with windows of 1024 bytes, for each of those."""
+
+MOST_CREDIT = 100_000
+"""What is allowed by DATA is remembered to that number: the credit for some 50 MB on their way to the client."""
+
+MOST_SETTINGS = 32
+"""Settings in one frame: there are ten, and looking at as many as fit in would take 20 ms (CVE-2020-11080)."""
+
+HARD_LIMIT = 4
+"""A list of header fields so many times too long is not even read, so there is no 431 for it: the connection ends."""
+
+CLOSED_STREAMS = 1000
+"""How many streams are remembered after their end, to tell what was on its way from what may not be (section 5.1)."""
+
+TABLE_BYTES = 4096
+"""The largest table of header fields that is kept for compression, whatever a client allows (RFC 7541 section 4.2)."""
+
+_DATA, _HEADERS, _PRIORITY, _RST_STREAM, _SETTINGS, _PUSH_PROMISE, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = (
+    range(10)
+)
+_ACK = _END_STREAM = 0x1
+_END_HEADERS, _PADDED, _HAS_PRIORITY = 0x4, 0x8, 0x20
+_HEAD_BYTES = 9
+_PING_DATA = b"switchd."
+
+
+@frozen
+class Frame:
+    """A frame as it came (section 4.1)."""
+
+    kind: int
+    flags: int
+    stream: int
+    data: bytes
+
+    @classmethod
+    def of(cls, data: bytes) -> Frame:
+        """Read its head."""
+        return cls(data[3], data[4], int.from_bytes(data[5:_HEAD_BYTES], "big") & LAST_STREAM, data)
+
+    @property
+    def length(self) -> int:
+        """Bytes after the head."""
+        return len(self.data) - _HEAD_BYTES
+
+    @property
+    def is_empty(self) -> bool:
+        """Of DATA: whether there is no content in it, but perhaps padding (section 6.1)."""
+        padding = 1 + self.data[_HEAD_BYTES] if self.flags & _PADDED and self.length else 0
+        return self.length <= padding
+
+    def harmless(self) -> bytes:
+        """The same for h2, without that for which it would end the connection and RFC 9113 does not."""
+        if self.kind == _GOAWAY or self.kind > _CONTINUATION:
+            # It would answer nothing any more (section 6.8), and look into an ALTSVC. It ignores what it does not know.
+            return self.data[:3] + b"\xff" + self.data[4:]
+        if self.kind == _WINDOW_UPDATE and self.length:
+            # The first bit is reserved (section 6.9), and not a part of the number.
+            return self.data[:_HEAD_BYTES] + bytes([self.data[_HEAD_BYTES] & 0x7F]) + self.data[_HEAD_BYTES + 1 :]
+        if self.kind == _PRIORITY or (self.kind == _HEADERS and self.flags & _HAS_PRIORITY):
+            # Priorities mean nothing any more (section 5.3.2), not even that of a stream over itself.
+            start = _HEAD_BYTES + (1 if self.kind == _HEADERS and self.flags & _PADDED else 0)
+            if len(self.data) >= start + 5:
+                return self.data[:start] + bytes(4) + self.data[start + 4 :]
+        return self.data
+
+
+class _Violation(Exception):
+    """The client broke a rule, and the connection is over (section 5.4.1)."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
 
 
 class Calm:
-    """Counts the frames of one connection, from their heads alone (RFC 9113 section 10.5).
+    """Counts the frames of one connection (section 10.5).
 
     Args:
         now: The clock, in seconds.
+        block_bytes: The longest list of header fields that is read, compressed.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], block_bytes: int) -> None:
         self._now = now
         self._resets = Bucket(*RESETS)
         self._idle = Bucket(*IDLE_FRAMES)
+        self._block_bytes = block_bytes
+        self._block = 0  # so much of a list has come
 
-    def allows(self, kind: int, flags: int, length: int) -> bool:
-        """Whether a client may send this frame, after all that it has sent."""
-        if kind == _RST_STREAM:
-            return self._resets.take(self._now())
-        is_idle = kind not in (_DATA, _HEADERS) or (kind == _DATA and length == 0 and not flags & _END_STREAM)
-        return not is_idle or self._idle.take(self._now())
+    def before(self, frame: Frame) -> None:
+        """A frame has come. CONTINUATIONs count as what they end in; there are so many bytes of them, and h2 takes 64.
 
-    def allows_reset(self) -> bool:
-        """Whether a stream may be cut short once more because of the client."""
-        return self._resets.take(self._now())
+        Raises:
+            _Violation: There are too many of its kind.
+        """
+        if frame.kind == _RST_STREAM:
+            self.cut()
+        elif frame.kind in (_HEADERS, _CONTINUATION):
+            self._block = frame.length + (self._block if frame.kind == _CONTINUATION else 0)
+            if self._block > self._block_bytes:
+                raise _Violation(ENHANCE_YOUR_CALM, "the header fields are too long")
+        elif frame.kind == _SETTINGS and frame.length > 6 * MOST_SETTINGS:
+            raise _Violation(ENHANCE_YOUR_CALM, "too many settings at once")
+        elif frame.kind != _DATA or (frame.is_empty and not frame.flags & _END_STREAM):
+            self._take_idle()
 
-    def sent(self, frames: int) -> None:
-        """We have sent DATA, which the client will give credit for."""
-        self._idle.give(frames * UPDATES_PER_FRAME)
+    def nothing(self, frame: Frame) -> None:
+        """It had no effect: if it is DATA or a list of header fields, then for a stream that is gone (section 5.1)."""
+        if frame.kind == _DATA or (frame.kind in (_HEADERS, _CONTINUATION) and frame.flags & _END_HEADERS):
+            self._take_idle()
+
+    def cut(self) -> None:
+        """A stream was cut short by the client, or because of it."""
+        if not self._resets.take(self._now()):
+            raise _Violation(ENHANCE_YOUR_CALM, "too many streams were cut short")
+
+    def sent(self, length: int, short: bool) -> None:
+        """We have sent something that the client may give credit for.
+
+        Args:
+            length: Bytes of content.
+            short: Whether it was the window that made it so short. Whoever gives credit for a byte at a time, to have
+                each in a frame (CVE-2019-9511), shall not earn the next.
+        """
+        self._idle.give(length / BYTES_PER_UPDATE + (0 if short else UPDATES_PER_FRAME))
+
+    def _take_idle(self) -> None:
+        if not self._idle.take(self._now()):
+            raise _Violation(ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
 
 
-class _Settings(Settings):
+class _Connection(H2Connection):
+    MAX_CLOSED_STREAMS = CLOSED_STREAMS
+
+
+class _Decoder(Decoder):
+    """Keeps header fields from h2, which would end the connection for one malformed request."""
+
+    fields: tuple[Header, ...] = ()
+
+    def decode(self, data: bytes, raw: bool = False) -> list[Any]:
+        self.fields = tuple((bytes(name), bytes(value)) for name, value in super().decode(data, raw=True))
+        return []
+
+    def taken(self) -> tuple[Header, ...]:
+        """The fields of this frame, once."""
+        fields, self.fields = self.fields, ()
+        return fields
+
+
+class _OurSettings(Settings):
     """h2 takes a stream too many for an error of the connection; it is the stream that is refused (section 5.1.2)."""
 
     @property  # type: ignore[misc]  # it is never set here
     def max_concurrent_streams(self) -> int:
         return LAST_STREAM
+
+
+class _TheirSettings(Settings):
+    """h2 would keep settings that it does not know, and fill a table of any size that the client allows."""
+
+    def __setitem__(self, key: SettingCodes | int, value: int) -> None:
+        if key == SettingCodes.HEADER_TABLE_SIZE:
+            value = min(value, TABLE_BYTES)
+        if key in _KNOWN_SETTINGS:
+            super().__setitem__(key, value)
+
+
+_KNOWN_SETTINGS = frozenset(SettingCodes)
 
 
 class Engine:
@@ -200,21 +338,26 @@ class Engine:
     Args:
         streams: How many a client may have open at the same time; it is told, and refusing more is the caller's.
         header_bytes: The longest list of header fields, as section 6.5.2 counts it. What is over it is refused by the
-            caller; a list of several times that length ends the connection.
+            caller; a list `HARD_LIMIT` times that long ends the connection.
         now: The clock, in seconds.
+
+    Attributes:
+        last_stream: The last that the client has opened.
+        failed: Whether the client has broken a rule, so that the connection is over.
     """
 
     def __init__(self, streams: int, header_bytes: int, now: Callable[[], float]) -> None:
-        # Names and values are looked at by us: h2 would end the connection for one malformed request.
+        # Header fields are looked at by the caller, and names are in lower case.
         config = H2Configuration(
             client_side=False,
             header_encoding=None,
             validate_inbound_headers=False,
-            normalize_outbound_headers=False,
+            normalize_inbound_headers=False,
             validate_outbound_headers=False,
+            normalize_outbound_headers=False,
         )
-        self._h2: Any = H2Connection(config)
-        self._h2.local_settings = _Settings(
+        self._h2: Any = _Connection(config)
+        self._h2.local_settings = _OurSettings(
             client=False,
             initial_values={
                 SettingCodes.MAX_CONCURRENT_STREAMS: streams,
@@ -224,11 +367,15 @@ class Engine:
                 SettingCodes.ENABLE_PUSH: 0,
             },
         )
-        self._h2.decoder.max_header_list_size = 4 * header_bytes
-        self._calm = Calm(now)
-        self._rest = b""  # of a frame that is not complete
-        self._preface = PREFACE
-        self._farewells = b""
+        self._h2.remote_settings = _TheirSettings(client=True)
+        self._h2.decoder = self._decoder = _Decoder(HARD_LIMIT * header_bytes)
+        self._calm = Calm(now, HARD_LIMIT * header_bytes)
+        self._preface = PREFACE  # what has not come of it
+        self._heard = False  # the client's settings, which come first
+        self._rest = bytearray()  # of a frame that is not complete
+        self._output = bytearray()
+        self._pinged = False
+        self._announced = LAST_STREAM  # by GOAWAY
         self.last_stream = 0
         self.failed = False
 
@@ -244,76 +391,82 @@ class Engine:
             self._h2.initiate_upgrade_connection(urlsafe_b64encode(settings))
             self.last_stream = 1
         self._h2.increment_flow_control_window(CONNECTION_WINDOW - self._h2.inbound_flow_control_window)
+        self._h2.receive_data(PREFACE)  # we look at the client's ourselves
 
     def receive(self, data: bytes) -> Iterator[Event]:
-        """What the client's bytes mean. To be iterated to its end, which comes with `Failed` if there is one."""
-        for piece in self._pieces(data):
-            if not isinstance(piece, bytes):
-                yield piece
-                continue
-            try:
-                found = self._h2.receive_data(piece)
-            except ProtocolError as error:
-                yield self._fail(int(error.error_code), str(error) or type(error).__name__, said=True)
-                return
-            for event in map(self._told, found):
-                if event is not None:
-                    yield event
-                if self.failed:  # perhaps by what was done about the event
-                    return
+        """What the client's bytes mean, a frame at a time: what is done about one comes before the next is looked at.
 
-    def _pieces(self, data: bytes) -> Iterator[bytes | Event]:
-        """Whole frames, as many together as may be, without those that h2 shall not see."""
-        data = self._rest + data
-        if self._preface:
-            matched = min(len(data), len(self._preface))
-            if data[:matched] != self._preface[:matched]:
-                yield self._fail(PROTOCOL_ERROR, "the connection preface is not HTTP/2's")
-                return
-            yield data[:matched]
-            self._preface, data = self._preface[matched:], data[matched:]
-        start = end = 0
-        while len(data) - end >= 9:
-            length = int.from_bytes(data[end : end + 3], "big")
-            kind, flags = data[end + 3], data[end + 4]
+        To be iterated to its end, which comes with `Failed` if there is one.
+        """
+        self._rest += data
+        try:
+            for frame in self._frames():
+                yield from self._happened(frame)
+                if self.failed:  # by what was done about it
+                    return
+        except _Violation as violation:
+            yield self._fail(violation)
+
+    def _frames(self) -> Iterator[Frame]:
+        """Those that have come whole, after the preface (section 3.4)."""
+        matched = min(len(self._rest), len(self._preface))
+        if self._rest[:matched] != self._preface[:matched]:
+            raise _Violation(PROTOCOL_ERROR, "the connection preface is not HTTP/2's")
+        del self._rest[:matched]
+        self._preface = self._preface[matched:]
+        while len(self._rest) >= _HEAD_BYTES:
+            length = int.from_bytes(self._rest[:3], "big")
             if length > FRAME_BYTES:
-                yield data[start:end]
-                yield self._fail(FRAME_SIZE_ERROR, f"a frame has at most {FRAME_BYTES} bytes here")
+                raise _Violation(FRAME_SIZE_ERROR, f"a frame has at most {FRAME_BYTES} bytes here")
+            if len(self._rest) < _HEAD_BYTES + length:
                 return
-            if len(data) - end < 9 + length:
-                break
-            if not self._calm.allows(kind, flags, length):
-                yield data[start:end]
-                yield self._fail(ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
-                return
-            if kind == _GOAWAY:
-                yield data[start:end]
-                yield self._goaway(data[end : end + 9 + length])
-                if self.failed:
-                    return
-                start = end + 9 + length
-            end += 9 + length
-        self._rest = data[end:]
-        yield data[start:end]
+            data = bytes(self._rest[: _HEAD_BYTES + length])
+            del self._rest[: _HEAD_BYTES + length]
+            yield Frame.of(data)
 
-    def _goaway(self, frame: bytes) -> Event:
-        """The client's GOAWAY: h2 would answer nothing any more, but the streams that are open go on (section 6.8)."""
-        if len(frame) < 9 + 8 or int.from_bytes(frame[5:9], "big") & LAST_STREAM:
-            return self._fail(FRAME_SIZE_ERROR if len(frame) < 9 + 8 else PROTOCOL_ERROR, "GOAWAY is malformed")
-        return Farewell()
+    def _happened(self, frame: Frame) -> Iterator[Event]:
+        self._check(frame)
+        self._calm.before(frame)
+        self._collect()
+        self._decoder.fields = ()
+        try:
+            found = self._h2.receive_data(frame.harmless())
+        except ProtocolError as error:
+            self._h2.clear_outbound_data_buffer()  # a GOAWAY, which may contradict one that was said before
+            raise _Violation(int(error.error_code), str(error) or type(error).__name__) from error
+        if not found:
+            self._calm.nothing(frame)
+        if frame.kind == _GOAWAY:
+            yield Farewell()
+        for event in found:
+            told = self._told(event)
+            if told is not None:
+                yield told
+
+    def _check(self, frame: Frame) -> None:
+        """What h2 does not look at, or, of GOAWAY, does not see."""
+        if not self._heard and (frame.kind != _SETTINGS or frame.flags & _ACK):
+            raise _Violation(PROTOCOL_ERROR, "the client's settings come first")  # section 3.4
+        self._heard = True
+        if frame.kind == _RST_STREAM and (frame.stream > self.last_stream or frame.stream % 2 == 0):
+            raise _Violation(PROTOCOL_ERROR, "a stream that is idle cannot be reset")  # section 6.4
+        if frame.kind == _GOAWAY and frame.stream:
+            raise _Violation(PROTOCOL_ERROR, "GOAWAY is about the connection")  # section 6.8
+        if frame.kind == _GOAWAY and frame.length < 8:
+            raise _Violation(FRAME_SIZE_ERROR, "GOAWAY is too short")
 
     def _told(self, event: Any) -> Event | None:
         match event:
             case events.RequestReceived():
                 self.last_stream = event.stream_id
-                return Asked(event.stream_id, tuple((bytes(name), bytes(value)) for name, value in event.headers))
+                return Asked(event.stream_id, self._decoder.taken())
             case events.DataReceived():
                 return Data(event.stream_id, event.data, event.flow_controlled_length)
             case events.StreamEnded():
-                return Ended(event.stream_id)
+                return Ended(event.stream_id, self._decoder.taken())
             case events.StreamReset():
-                if not event.remote_reset and not self._calm.allows_reset():
-                    return self._fail(ENHANCE_YOUR_CALM, "too many streams were cut short")
+                if not event.remote_reset:
+                    self._calm.cut()
                 return Reset(event.stream_id, int(event.error_code), event.remote_reset)
             case events.WindowUpdated():
                 return Opened(event.stream_id)
@@ -321,31 +474,35 @@ class Engine:
                 return Opened(0)
             case events.SettingsAcknowledged():
                 return Acknowledged()
-            case events.PingAckReceived():
+            case events.PingAckReceived() if self._pinged and event.ping_data == _PING_DATA:
+                self._pinged = False
                 return Ponged()
         return None
 
-    def _fail(self, code: int, why: str, said: bool = False) -> Failed:
+    def _fail(self, violation: _Violation) -> Failed:
         self.failed = True
-        if not said:
-            self.goaway(self.last_stream, code)
-        return Failed(code, why)
+        self.goaway(self.last_stream, violation.code)
+        return Failed(violation.code, str(violation))
 
     # What the server says
 
     def respond(self, stream: int, status: int, fields: Sequence[Header], ended: bool) -> None:
         """Send the head of an answer; names are in lower case. A status below 200 is not the last."""
         self._h2.send_headers(stream, [(b":status", b"%d" % status), *fields], end_stream=ended)
+        self._calm.sent(0, False)
 
     def may_send(self, stream: int) -> int:
         """How many bytes of a stream's answer may go into one frame now."""
-        window: int = self._h2.local_flow_control_window(stream)
-        return min(window, FRAME_BYTES)
+        return min(self._window(stream), FRAME_BYTES)
 
     def send(self, stream: int, data: bytes, ended: bool) -> None:
         """Send one frame of an answer, no longer than `may_send`."""
+        self._calm.sent(len(data), bool(data) and len(data) == self._window(stream))
         self._h2.send_data(stream, data, end_stream=ended)
-        self._calm.sent(1)
+
+    def _window(self, stream: int) -> int:
+        window: int = self._h2.local_flow_control_window(stream)
+        return window
 
     def consumed(self, stream: int, length: int) -> None:
         """So much of a stream's body is used: the client may send as much again."""
@@ -358,19 +515,32 @@ class Engine:
     def reset_for(self, stream: int, code: int) -> Failed | None:
         """The same because of what the client did, which it may not have us do for ever."""
         self.reset(stream, code)
-        return None if self._calm.allows_reset() else self._fail(ENHANCE_YOUR_CALM, "too many streams were cut short")
+        try:
+            self._calm.cut()
+        except _Violation as violation:
+            return self._fail(violation)
+        return None
 
     def ping(self) -> None:
         """Ask for a `Ponged`."""
-        self._h2.ping(b"switchd.")
+        self._pinged = True
+        self._h2.ping(_PING_DATA)
 
     def goaway(self, last: int, code: int) -> None:
-        """Say that no streams after `last` are answered. h2 does not hear of it: it would send nothing after that."""
-        frame = GoAwayFrame(0, last_stream_id=last, error_code=code)
-        self._farewells += frame.serialize()
+        """Say that no streams after `last` are answered, nor those after an earlier one's (section 6.8).
+
+        h2 does not hear of it: it would send nothing after that.
+        """
+        self._collect()
+        self._announced = min(self._announced, last)
+        self._output += GoAwayFrame(0, last_stream_id=self._announced, error_code=code).serialize()
 
     def take_output(self) -> bytes:
         """What is to be sent."""
-        output: bytes = self._h2.data_to_send() + self._farewells
-        self._farewells = b""
+        self._collect()
+        output = bytes(self._output)
+        self._output.clear()
         return output
+
+    def _collect(self) -> None:
+        self._output += self._h2.data_to_send()

@@ -63,14 +63,26 @@ def read(fields: tuple[Header, ...], limits: Limits) -> Head:
     if not _IS_METHOD(method):
         raise Malformed("no :method")
     if method == b"CONNECT":
+        _check_connect(pseudo)
         raise RequestError(501, "this server is no proxy")
     path = _path(method, pseudo)
     host = _host(pseudo.get(b":authority"), headers)
     length = _length(headers)
     if length is not None and length > limits.body_bytes:
         raise messages.too_long()
-    others = (header for header in headers if header[0] != b"host")
-    return Head(method, path, ((b"host", host), *others), length)
+    others = [header for header in headers if header[0] not in (b"host", b"cookie")]
+    return Head(method, path, ((b"host", host), *others, *_cookies(headers)), length)
+
+
+def check_trailers(trailers: Iterable[Header]) -> None:
+    """Whether the fields after a body may be there (section 8.1).
+
+    Raises:
+        Malformed: They may not.
+    """
+    pseudo, _ = _parted(trailers)
+    if pseudo:
+        raise Malformed("a pseudo-header field in trailers")
 
 
 def _parted(fields: Iterable[Header]) -> tuple[dict[bytes, bytes], list[Header]]:
@@ -104,6 +116,12 @@ def _check_list(fields: tuple[Header, ...], limits: Limits) -> None:
         raise RequestError(431, "the request has more header fields than this server takes")
 
 
+def _check_connect(pseudo: dict[bytes, bytes]) -> None:
+    """Whether a CONNECT has what makes one (section 8.5)."""
+    if pseudo.keys() != {b":method", b":authority"}:
+        raise Malformed("a CONNECT has an :authority, no :scheme and no :path")
+
+
 def _path(method: bytes, pseudo: dict[bytes, bytes]) -> bytes:
     path = pseudo.get(b":path", b"")
     if not pseudo.get(b":scheme"):
@@ -125,6 +143,12 @@ def _host(authority: bytes | None, headers: list[Header]) -> bytes:
     return asked[0]
 
 
+def _cookies(headers: list[Header]) -> tuple[Header, ...]:
+    """One field of what may come in crumbs (section 8.2.3)."""
+    crumbs = [value for name, value in headers if name == b"cookie"]
+    return ((b"cookie", b"; ".join(crumbs)),) if crumbs else ()
+
+
 def _length(headers: list[Header]) -> int | None:
     values = {value for name, value in headers if name == b"content-length"}
     if not values:
@@ -133,4 +157,4 @@ def _length(headers: list[Header]) -> int | None:
     if others or not value.isdigit():
         raise Malformed("a content-length that is none")
     messages.check_framing(b"Content-Length", value, b"HTTP/2")
-    return int(value)
+    return int(value.lstrip(b"0") or b"0")  # int() takes only so many digits, zeros or not

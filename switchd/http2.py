@@ -14,11 +14,12 @@ reads nothing is not read from.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, ISSLTransport
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -27,6 +28,7 @@ from zope.interface import implementer
 
 from switchd import engine, fields, messages
 from switchd.errors import RequestError
+from switchd.events import escaped
 from switchd.handover import pass_half_close
 from switchd.interfaces import Header, IDrain
 from switchd.interfaces import Request as Asked
@@ -40,8 +42,8 @@ TOKEN = b"h2c"
 QUEUE_BYTES = 65536
 """How much of an answer waits for the client before its producer is paused; as with a transport of Twisted's."""
 
-FRAMES_AT_ONCE = 4
-"""How many frames are gathered into one write: as much as a transport takes before it says that it is full."""
+WRITE_BYTES = 65536
+"""How much is gathered into one write: as much as a transport takes before it says that it is full."""
 
 _log = Logger()
 
@@ -60,9 +62,60 @@ class Request(OrdinaryRequest):
             self.render_ordinary()
 
 
+class _Timer:
+    """Something that happens after some time, unless it is stopped."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._call: IDelayedCall | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is still to happen."""
+        return self._call is not None and bool(self._call.active())
+
+    def start(self, seconds: float, late: Callable[..., object], *arguments: Any) -> None:
+        """Start it; if it runs, anew."""
+        self.stop()
+        self._call = self._reactor.callLater(seconds, late, *arguments)
+
+    def stop(self) -> None:
+        """It shall not happen."""
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+
+
+class _Queue:
+    """Bytes that wait, in the pieces in which they came."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[memoryview] = deque()
+        self.size = 0
+
+    def append(self, data: bytes) -> None:
+        """More."""
+        self._pieces.append(memoryview(data))
+        self.size += len(data)
+
+    def take(self, room: int) -> bytes:
+        """The first `room` bytes, or all that there are."""
+        taken = []
+        while self._pieces and room:
+            piece = self._pieces.popleft()
+            if len(piece) > room:
+                self._pieces.appendleft(piece[room:])  # a view, so that a long answer is copied once only
+                piece = piece[:room]
+            taken.append(piece)
+            room -= len(piece)
+            self.size -= len(piece)
+        return b"".join(taken)
+
+
 @implementer(IPushProducer)
 class Stream:
     """One request and its answer: the channel of a twisted.web request, and its transport.
+
+    Whatever of the application is called from here may fail, write, finish or cut the stream while it is called.
 
     Attributes:
         id: The stream's number.
@@ -77,72 +130,46 @@ class Stream:
         self.transport = self
         self._session = session
         self._head = head
+        self._deadline = _Timer(session.server.reactor)
+        self._body: deque[engine.Data | engine.Ended] = deque()  # what is not wanted yet
+        self._wanted = True
         self._received = 0
         self._complete = False
-        self._wanted = True
-        self._held: deque[engine.Data] = deque()  # a body that is not wanted yet
         self._answer: tuple[int, list[Header]] | None = None  # its head, until it is sent
-        self._queue: deque[memoryview] = deque()
-        self._queued = 0
+        self._queue = _Queue()
         self._done = False
         self._producer: Any = None
         self._streaming = False
         self._paused = False
-        self._deadline: IDelayedCall | None = None
-        self._request = self._make_request()
-
-    def _make_request(self) -> Request:
-        request = Request(self, queued=False)
-        for name, value in self._head.headers:
-            request.requestHeaders.addRawHeader(name, value)
-        request.parseCookies()
-        request.gotLength(self._head.length)
-        return request
+        self._pull_again = _Timer(session.server.reactor)
+        self._request = Request(self)
+        for name, value in head.headers:
+            self._request.requestHeaders.addRawHeader(name, value)
+        self._request.parseCookies()
+        self._request.gotLength(head.length)
 
     # The request, as the session hears of it
 
     def began(self) -> None:
         """Its head is there, and its body may be awaited."""
         late = RequestError(408, "the body of the request took too long")
-        self._deadline = self.server.reactor.callLater(self.server.limits.body_seconds, self.refuse, late)
+        self._deadline.start(self.server.limits.body_seconds, self.refuse, late)
         expected = self._request.requestHeaders.getRawHeaders(b"expect", [])
         if [value.lower() for value in expected] == [b"100-continue"]:
             self._session.engine.respond(self.id, 100, (), False)
 
-    def received(self, data: engine.Data) -> None:
-        """Part of its body."""
-        self._received += len(data.data)
-        if self._head.length is not None and self._received > self._head.length:
-            self._session.broken(self)
-        elif self._done or not self.open:
-            self._session.engine.consumed(self.id, data.length)
-        elif self._received > self.server.limits.body_bytes:
-            self._session.engine.consumed(self.id, data.length)
-            self.refuse(messages.too_long())
-        elif self._wanted:
-            self._consume(data)
-        else:
-            self._held.append(data)
-
-    def completed(self) -> None:
-        """Its body has ended."""
-        self._complete = True
-        self._no_deadline()
-        if self._head.length not in (None, self._received):
-            self._session.broken(self)
-        elif self._wanted and not self._done:
-            self._process()
-
-    def replayed(self, body: bytes) -> None:
-        """It came over HTTP/1.1, whole."""
-        self._request.handleContentChunk(body)
-        self._received = len(body)
-        self.completed()
+    def received(self, part: engine.Data | engine.Ended) -> None:
+        """Part of its body, or its end."""
+        if isinstance(part, engine.Ended):
+            self._complete = True
+            self._deadline.stop()
+        self._body.append(part)
+        self._take_body()
 
     def refuse(self, error: RequestError) -> None:
         """Answer a request that is over a limit, as far as it has come."""
         self.server.rejected(self._session.connection, error)
-        self._no_deadline()
+        self._deadline.stop()
         self.factory = None
         self._request.method, self._request.clientproto = self._head.method, VERSION
         self._request.answer(error.status, (), error.why.encode() + b"\n")
@@ -150,32 +177,61 @@ class Stream:
     def lost(self, reason: Failure) -> None:
         """It can be answered no more: it was reset, or the connection is gone."""
         if self.open:
-            producer, self._producer = self._producer, None
+            producer = self._producer
+            self.unregisterProducer()
             self._close()
             if producer is not None:
-                producer.stopProducing()
+                self._call(producer.stopProducing)
             if not self._done:
-                self._request.connectionLost(reason)
+                self._call(self._request.connectionLost, reason)
 
-    def _consume(self, data: engine.Data) -> None:
-        self._request.handleContentChunk(data.data)
-        self._session.engine.consumed(self.id, data.length)
+    def _take_body(self) -> None:
+        while self._body and self._wanted:
+            part = self._body.popleft()
+            if isinstance(part, engine.Data):
+                self._session.engine.consumed(self.id, part.length)
+                self._take(part.data)
+            else:
+                self._process(part)
 
-    def _process(self) -> None:
-        self._request.requestReceived(self._head.method, self._head.path, VERSION)
+    def _take(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._done:
+            pass  # it was refused before it was complete
+        elif self._head.length is not None and self._received > self._head.length:
+            self._session.broken(self)
+        elif self._received > self.server.limits.body_bytes:
+            self.refuse(messages.too_long())
+        else:
+            self._call(self._request.handleContentChunk, data)
+
+    def _process(self, end: engine.Ended) -> None:
+        if self._done:
+            return
+        try:
+            fields.check_trailers(end.trailers)
+            if self._head.length not in (None, self._received):
+                raise fields.Malformed("a body shorter than its content-length")
+        except fields.Malformed:
+            self._session.broken(self)
+        else:
+            self._call(self._request.requestReceived, self._head.method, self._head.path, VERSION)
 
     def _close(self) -> None:
         self.open = False
-        self._no_deadline()
-        self._queue.clear()
-        self._queued = 0
-        while self._held:
-            self._session.engine.consumed(self.id, self._held.popleft().length)
+        self._deadline.stop()
+        self._queue = _Queue()
+        self._session.engine.consumed(self.id, sum(part.length for part in self._body if isinstance(part, engine.Data)))
+        self._body.clear()
         self._session.closed(self)
 
-    def _no_deadline(self) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
+    def _call(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call the application: if that fails it is this stream's end, and not that of the others."""
+        try:
+            function(*arguments)
+        except Exception:
+            _log.failure("An application failed on {path}", path=escaped(self._head.path))
+            self.cut(engine.INTERNAL_ERROR)
 
     # What a request calls
 
@@ -188,16 +244,11 @@ class Stream:
     def write(self, data: bytes) -> None:
         """Part of the answer."""
         if data and self.open:
-            self._queue.append(memoryview(data))
-            self._queued += len(data)
-            if self._queued > QUEUE_BYTES and self._streaming and not self._paused:
-                self._paused = True
-                self._producer.pauseProducing()
+            self._queue.append(data)
             self._session.ready(self)
-
-    def writeSequence(self, iovec: Any) -> None:
-        """Part of the answer."""
-        self.write(b"".join(iovec))
+            if self._queue.size > QUEUE_BYTES and self._streaming and not self._paused:
+                self._paused = True
+                self._call(self._producer.pauseProducing)
 
     def requestDone(self, request: Request) -> None:
         """The answer is complete."""
@@ -206,23 +257,23 @@ class Stream:
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """See `IConsumer`."""
-        if not self.open:
+        if self.open:
+            self._producer, self._streaming, self._paused = producer, streaming, False
+            self._want_more()
+        else:
             producer.stopProducing()
-            return
-        self._producer, self._streaming, self._paused = producer, streaming, False
-        if not streaming:
-            self._pull()
 
     def unregisterProducer(self) -> None:
         """See `IConsumer`."""
-        self._producer = None
-        self._streaming = False
+        self._producer, self._streaming, self._paused = None, False, False
 
     def loseConnection(self) -> None:
-        """A request wants its client to be gone."""
-        self.cut(engine.CANCEL)
+        """A request wants its client to be gone; as with any transport not in this turn, which sends what it can."""
+        self.server.reactor.callLater(0, self.cut, engine.CANCEL)
 
-    abortConnection = loseConnection
+    def abortConnection(self) -> None:
+        """A request wants its client to be gone at once."""
+        self.cut(engine.CANCEL)
 
     def close_after(self, request: Request) -> None:
         """An answer after which HTTP/1.1 would be closed. A stream ends anyway."""
@@ -258,10 +309,7 @@ class Stream:
     def resumeProducing(self) -> None:
         """Take it again."""
         self._wanted = True
-        while self._held and self._wanted:
-            self._consume(self._held.popleft())
-        if self._complete and self._wanted and not self._held:
-            self._process()
+        self._take_body()
         self._session.flush_soon()
 
     def stopProducing(self) -> None:
@@ -272,36 +320,36 @@ class Stream:
 
     @property
     def waits(self) -> bool:
-        """Whether something of its answer is not sent."""
-        return self.open and (self._answer is not None or self._queued > 0 or self._done)
+        """Whether something of its answer can be sent, windows permitting."""
+        return self.open and (self._answer is not None or self._queue.size > 0 or self._done)
 
-    def send_frame(self) -> bool:
-        """Send a frame of the answer, after its head. Whether it could: if not, a window is closed."""
+    def send_frame(self) -> int | None:
+        """Send a frame of the answer, after its head. How much of its content that was; None if a window is closed."""
         if self._answer is not None:
-            self._send_head()
-        if not self._queued:
-            if self._done and self.open:
+            (status, headers), self._answer = self._answer, None
+            self._session.engine.respond(self.id, status, headers, self._is_all)
+            if self._is_all:
+                self._sent()
+        if not self._queue.size:
+            if self.waits:
                 self._send(b"")
-            return True
+            return 0
         room = self._session.engine.may_send(self.id)
         if room <= 0:
-            return False
-        self._send(self._take(room))
+            return None
+        data = self._queue.take(room)
+        self._send(data)
         self._want_more()
-        return True
+        return len(data)
 
-    def _send_head(self) -> None:
-        assert self._answer is not None
-        (status, headers), self._answer = self._answer, None
-        is_all = self._done and not self._queued
-        self._session.engine.respond(self.id, status, headers, is_all)
-        if is_all:
-            self._sent()
+    @property
+    def _is_all(self) -> bool:
+        """Whether nothing will be left to send after this."""
+        return self._done and not self._queue.size
 
     def _send(self, data: bytes) -> None:
-        is_all = self._done and not self._queued
-        self._session.engine.send(self.id, data, is_all)
-        if is_all:
+        self._session.engine.send(self.id, data, self._is_all)
+        if self._is_all:
             self._sent()
 
     def _sent(self) -> None:
@@ -310,39 +358,23 @@ class Stream:
             self._session.engine.reset(self.id, engine.NO_ERROR)
         self._close()
 
-    def _take(self, room: int) -> bytes:
-        """The next bytes of the queue, `room` at most."""
-        parts = []
-        while self._queue and room:
-            part = self._queue.popleft()
-            if len(part) > room:
-                self._queue.appendleft(part[room:])  # a view, so that a long answer is copied once only
-                part = part[:room]
-            parts.append(part)
-            room -= len(part)
-            self._queued -= len(part)
-        return b"".join(parts)
-
     def _want_more(self) -> None:
-        if self._producer is None or self._queued > QUEUE_BYTES // 2:
-            return
-        if not self._streaming:
-            self._pull()
-        elif self._paused:
+        """Have the producer go on if little waits. One that has nothing when it is asked is asked again next turn."""
+        if self._paused and self._queue.size <= QUEUE_BYTES // 2:
             self._paused = False
-            self._producer.resumeProducing()
+            self._call(self._producer.resumeProducing)
+        while self._pulls and not self._pull_again.runs:
+            before = self._queue.size
+            self._call(self._producer.resumeProducing)
+            if self._queue.size == before and self._pulls:
+                self._pull_again.start(0, self._want_more)
 
-    def _pull(self) -> None:
-        """Ask a pull producer for as much as may wait; one that has nothing now is asked again in a later turn."""
-        while self._producer is not None and not self._streaming and self._queued <= QUEUE_BYTES // 2:
-            queued = self._queued
-            self._producer.resumeProducing()
-            if self._queued == queued:
-                self.server.reactor.callLater(0, self._want_more)
-                return
+    @property
+    def _pulls(self) -> bool:
+        return self._producer is not None and not self._streaming and self._queue.size <= QUEUE_BYTES // 2
 
 
-@implementer(IPushProducer, IDrain)
+@implementer(IPushProducer, IDrain, IHalfCloseableProtocol)
 class Session(Protocol):
     """One connection that speaks HTTP/2.
 
@@ -376,11 +408,11 @@ class Session(Protocol):
         self._last = engine.LAST_STREAM  # later ones are refused
         self._leaving = False
         self._closing = False
-        self._flushing: IDelayedCall | None = None
-        self._settled: IDelayedCall | None = None  # until the client has seen our settings
-        self._patience: IDelayedCall | None = None  # until it asks for something
-        self._stalled: IDelayedCall | None = None  # until it takes something
-        self._goodbye: IDelayedCall | None = None  # until it has heard our goodbye
+        self._flushing = _Timer(server.reactor)
+        self._settled = _Timer(server.reactor)  # until the client has seen our settings
+        self._patience = _Timer(server.reactor)  # until it asks for something
+        self._stalled = _Timer(server.reactor)  # until it takes something
+        self._goodbye = _Timer(server.reactor)  # until it has heard our goodbye; at last, until it is gone
         self._drained: list[Deferred[None]] = []
 
     # The connection
@@ -389,70 +421,86 @@ class Session(Protocol):
         pass_half_close(self.transport)
         self.secure = ISSLTransport.providedBy(self.transport)
         self.transport.registerProducer(self, True)
-        self.engine.start(self._settings)
         # Preface and settings have to come in that time, too.
-        self._settled = self._later(self.server.limits.head_seconds, self.fail, engine.SETTINGS_TIMEOUT, "no SETTINGS")
-        self._idle()
-        if self._replay is not None:
-            self._answer_replay(self._replay)
-            self._replay = None
-        self._flush()
-
-    def _answer_replay(self, asked: Asked) -> None:
-        """The request that was an Upgrade is stream 1."""
-        spent = fields.HOP_BY_HOP | messages.SPENT
-        headers = tuple(field for field in asked.headers if field[0] not in spent)
-        head = fields.Head(asked.method, asked.target, headers, len(asked.body))
-        stream = self._streams[1] = Stream(self, 1, head)
-        stream.replayed(asked.body)
+        self._settled.start(self.server.limits.head_seconds, self.fail, engine.SETTINGS_TIMEOUT, "no SETTINGS")
+        self._turn(self._begin)
 
     def dataReceived(self, data: bytes) -> None:
+        if not self._closing:
+            self._turn(self._receive, data)
+
+    def readConnectionLost(self) -> None:
+        """The client has half-closed: what it has asked for is answered, as far as its windows reach."""
         if self._closing:
-            return
+            self._lose()
+        else:
+            self._turn(self._hear_end)
+
+    def writeConnectionLost(self) -> None:
+        """We have half-closed, lingering; nothing to do."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._closing = True
+        self._stop_timers()
+        self._lose_streams(reason)
+        drained, self._drained = self._drained, []
+        for one in drained:
+            one.callback(None)
+
+    def _turn(self, work: Callable[..., object] = lambda: None, *arguments: Any) -> None:
+        """Do something, and send what comes of it and of what came before: once, at the end."""
         self._in_turn = True
         try:
-            for event in self.engine.receive(data):
-                self._happened(event)
+            work(*arguments)
+            progress = self._send_frames()
         except Exception:
             # A fault of ours or of the engine's: this connection ends, and no other.
             _log.failure("HTTP/2 failed")
             self.fail(engine.INTERNAL_ERROR, "internal error")
-        self._in_turn = False
-        self._flush()
+        finally:
+            self._in_turn = False
+        if not self._closing:
+            self._watch(progress)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._closing = True
-        self._cancel_all()
-        _cancel(self._flushing)
-        for stream in tuple(self._streams.values()):
-            stream.lost(reason)
-        self._tell_drained()
+    def _begin(self) -> None:
+        self.engine.start(self._settings)
+        if self._replay is not None:
+            self._answer_replay(self._replay)
+            self._replay = None
 
-    def _later(self, seconds: float, call: Any, *arguments: Any) -> IDelayedCall:
-        later: IDelayedCall = self.server.reactor.callLater(seconds, call, *arguments)
-        return later
+    def _answer_replay(self, asked: Asked) -> None:
+        """The request that was an Upgrade is stream 1."""
+        spent = fields.HOP_BY_HOP | messages.SPENT - {b"content-length"}
+        headers = tuple(field for field in asked.headers if field[0] not in spent)
+        path, _ = messages.origin_form(asked.method, asked.target)
+        stream = self._open(1, fields.Head(asked.method, path, headers, len(asked.body)))
+        stream.received(engine.Data(1, asked.body, 0))
+        stream.received(engine.Ended(1))
 
     # What happens
+
+    def _receive(self, data: bytes) -> None:
+        for event in self.engine.receive(data):
+            self._happened(event)
 
     def _happened(self, event: engine.Event) -> None:
         match event:
             case engine.Asked():
                 self._asked(event)
-            case engine.Data():
-                self._received(event)
-            case engine.Ended() if event.stream in self._streams:
-                self._streams[event.stream].completed()
+            case engine.Data() if event.stream not in self._streams:
+                self.engine.consumed(event.stream, event.length)
+            case engine.Data() | engine.Ended() if event.stream in self._streams:
+                self._streams[event.stream].received(event)
             case engine.Reset() if event.stream in self._streams:
                 self._streams[event.stream].lost(Failure(ConnectionLost()))
             case engine.Opened():
                 self._opened(event.stream)
             case engine.Acknowledged():
-                _cancel(self._settled)
+                self._settled.stop()
             case engine.Ponged():
                 self._say_last()
             case engine.Farewell():
-                self._leaving = True
-                self._say_last()
+                self._hear_last()
             case engine.Failed():
                 self._failed(event)
 
@@ -467,93 +515,90 @@ class Session(Protocol):
             self._reset(number, engine.PROTOCOL_ERROR)
         except RequestError as error:
             method = dict(event.fields).get(b":method", b"GET")
-            self._begin(number, fields.Head(method, b"/", (), None)).refuse(error)
+            self._open(number, fields.Head(method, b"/", (), None)).refuse(error)
         else:
-            self._begin(number, head).began()
+            self._open(number, head).began()
 
-    def _begin(self, number: int, head: fields.Head) -> Stream:
-        _cancel(self._patience)
+    def _open(self, number: int, head: fields.Head) -> Stream:
+        self._patience.stop()
         stream = self._streams[number] = Stream(self, number, head)
         return stream
 
-    def _received(self, event: engine.Data) -> None:
-        stream = self._streams.get(event.stream)
-        if stream is None:
-            self.engine.consumed(event.stream, event.length)
-        else:
-            stream.received(event)
-
     def _opened(self, number: int) -> None:
-        blocked = tuple(self._blocked) if number == 0 else tuple(one for one in self._blocked if one.id == number)
-        for stream in blocked:
-            del self._blocked[stream]
-            self._ready[stream] = None
+        opened = list(self._blocked) if number == 0 else [self._streams.get(number)]
+        for stream in opened:
+            if stream in self._blocked:
+                del self._blocked[stream]
+                self._ready[stream] = None
 
     def _reset(self, number: int, code: int) -> None:
         failed = self.engine.reset_for(number, code)
         if failed is not None:
             self._failed(failed)
 
-    def broken(self, stream: Stream) -> None:
-        """A request that is malformed, as its body shows."""
-        self._reset(stream.id, engine.PROTOCOL_ERROR)
-        stream.lost(Failure(ConnectionLost()))
-
     # What streams say
 
     def ready(self, stream: Stream) -> None:
         """It has something to send."""
-        if stream not in self._blocked:
+        if stream.open and stream not in self._blocked:
             self._ready[stream] = None
-        self.flush_soon()
+            self.flush_soon()
+
+    def broken(self, stream: Stream) -> None:
+        """Its request is malformed, as its body shows."""
+        self._reset(stream.id, engine.PROTOCOL_ERROR)
+        stream.lost(Failure(ConnectionLost()))
 
     def closed(self, stream: Stream) -> None:
         """It is over."""
         self._ready.pop(stream, None)
         self._blocked.pop(stream, None)
-        if self._streams.pop(stream.id, None) is not None:
-            self._idle()
+        self._streams.pop(stream.id, None)
 
     # The way out
 
     def flush_soon(self) -> None:
         """Send at the end of this turn."""
-        if not (self._in_turn or self._closing) and (self._flushing is None or not self._flushing.active()):
-            self._flushing = self._later(0, self._flush)
-
-    def _flush(self) -> None:
-        self._in_turn = True  # what producers write goes into the same turn
-        try:
-            progress = self._send_frames()
-        finally:
-            self._in_turn = False
-        if not self._closing:
-            self.transport.write(self.engine.take_output())
-        self._watch(progress)
+        if not (self._in_turn or self._closing or self._flushing.runs):
+            self._flushing.start(0, self._turn)
 
     def _send_frames(self) -> bool:
         """A frame of each stream in turn, for as long as the transport takes them. Whether there was any."""
-        frames = 0
+        progress = False
+        gathered = 0
         while self._ready and not (self._full or self._closing):
             stream = next(iter(self._ready))
             del self._ready[stream]
-            if not stream.send_frame():
+            sent = stream.send_frame()
+            if sent is None:
                 self._blocked[stream] = None
                 continue
-            frames += 1
+            progress = True
+            gathered += sent
             if stream.waits:
                 self._ready[stream] = None
-            if frames % FRAMES_AT_ONCE == 0:
-                self.transport.write(self.engine.take_output())
-        return frames > 0
+            if gathered >= WRITE_BYTES:
+                self._write()
+                gathered = 0
+        self._write()
+        return progress
+
+    def _write(self) -> None:
+        output = self.engine.take_output()
+        if output and not self._closing:
+            self.transport.write(output)
 
     def _watch(self, progress: bool) -> None:
-        """Have an eye on a client that does not take what waits for it."""
+        """After a turn: what the connection waits for, and how long."""
+        limits = self.server.limits
         if progress or not (self._ready or self._blocked):
-            _cancel(self._stalled)
-            self._stalled = None
-        if self._stalled is None and (self._ready or self._blocked) and not self._closing:
-            self._stalled = self._later(self.server.limits.stalled_seconds, self.transport.abortConnection)
+            self._stalled.stop()
+        if (self._ready or self._blocked) and not self._stalled.runs:
+            self._stalled.start(limits.stalled_seconds, self.transport.abortConnection)
+        if not self._streams and self._last != engine.LAST_STREAM:
+            self._close()
+        elif not (self._streams or self._leaving or self._patience.runs):
+            self._patience.start(limits.keepalive_seconds, self.leave)
 
     def pauseProducing(self) -> None:
         """The transport is full: until it is not, nothing is read that would need an answer."""
@@ -564,22 +609,13 @@ class Session(Protocol):
         """It is empty again."""
         self._full = False
         self.transport.resumeProducing()
-        self._flush()
+        if not self._in_turn:
+            self._turn()
 
     def stopProducing(self) -> None:
         """The connection is lost, as `connectionLost` will say."""
 
     # The end
-
-    def _idle(self) -> None:
-        """Nothing is asked: the client may wait for some time, or is done."""
-        if self._closing or self._streams:
-            return
-        if self._last != engine.LAST_STREAM:
-            self._later(0, self._close)  # after what this turn has to say
-        elif not self._leaving:
-            _cancel(self._patience)
-            self._patience = self._later(self.server.limits.keepalive_seconds, self.leave)
 
     def leave(self) -> None:
         """Say goodbye twice (RFC 9113 section 6.8): first that there will be an end, then, when the client knows that,
@@ -588,30 +624,30 @@ class Session(Protocol):
             self._leaving = True
             self.engine.goaway(engine.LAST_STREAM, engine.NO_ERROR)
             self.engine.ping()
-            self._goodbye = self._later(self.server.limits.linger_seconds, self._say_last)
+            self._goodbye.start(self.server.limits.linger_seconds, self._turn, self._say_last)
             self.flush_soon()
+
+    def _hear_last(self) -> None:
+        """The client will ask for nothing more."""
+        self._leaving = True
+        self._say_last()
+
+    def _hear_end(self) -> None:
+        self._hear_last()
+        self._goodbye.start(self.server.limits.half_closed_seconds, self._close)
 
     def _say_last(self) -> None:
-        if self._last == engine.LAST_STREAM and not self._closing:
-            _cancel(self._goodbye)
+        if self._last == engine.LAST_STREAM:
+            self._goodbye.stop()
             self._last = self.engine.last_stream
             self.engine.goaway(self._last, engine.NO_ERROR)
-            self._idle()
-            self.flush_soon()
 
     def drain(self, seconds: float) -> Deferred[None]:
-        """See `IDrain`."""
+        """See `IDrain`. It ends with the connection, which lingers for the client's sake."""
         drained: Deferred[None] = Deferred()
         self._drained.append(drained)
-        if self._closing:
-            self._tell_drained()
-        else:
-            self.leave()
+        self.leave()
         return drained
-
-    def _tell_drained(self) -> None:
-        while self._drained:
-            self._drained.pop().callback(None)
 
     def fail(self, code: int, why: str) -> None:
         """End the connection, with an error."""
@@ -625,27 +661,28 @@ class Session(Protocol):
 
     def _close(self) -> None:
         """Everything is said. What the client still sends is dropped, since a reset could overtake our last frame."""
+        self._write()
         if self._closing:
             return
         self._closing = True
-        self._cancel_all()
-        for stream in tuple(self._streams.values()):
-            stream.lost(Failure(ConnectionLost()))
-        self.transport.write(self.engine.take_output())
+        self._stop_timers()
+        self._lose_streams(Failure(ConnectionLost()))
         self.transport.unregisterProducer()
-        self._tell_drained()
-        self._goodbye = self._later(self.server.limits.linger_seconds, self.transport.abortConnection)
-        if self.secure:
-            self.transport.loseConnection()
+        if self.secure or pass_half_close(self.transport):
+            self._lose()
         else:
             self.transport.resumeProducing()
             self.transport.loseWriteConnection()
+            self._goodbye.start(self.server.limits.linger_seconds, self._lose)
 
-    def _cancel_all(self) -> None:
-        for call in (self._settled, self._patience, self._stalled, self._goodbye):
-            _cancel(call)
+    def _lose(self) -> None:
+        self.transport.loseConnection()
+        self._goodbye.start(self.server.limits.half_closed_seconds, self.transport.abortConnection)
 
+    def _lose_streams(self, reason: Failure) -> None:
+        for stream in tuple(self._streams.values()):
+            stream.lost(reason)
 
-def _cancel(call: IDelayedCall | None) -> None:
-    if call is not None and call.active():
-        call.cancel()
+    def _stop_timers(self) -> None:
+        for timer in (self._flushing, self._settled, self._patience, self._stalled, self._goodbye):
+            timer.stop()

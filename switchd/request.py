@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import SEEK_END
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
@@ -32,8 +33,8 @@ class OrdinaryRequest(server.Request):
     content: Any
 
     def gotLength(self, length: int | None) -> None:
-        """See `twisted.web.http.Request`; there, a body of unknown length opens a file even for a few bytes."""
-        if length is None:
+        """See `twisted.web.http.Request`; there, a body that may be long opens a file before any of it has come."""
+        if length is None or length >= SPOOLED_BYTES:
             self.content = SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115 - twisted.web closes it
         else:
             super().gotLength(length)
@@ -46,12 +47,21 @@ class OrdinaryRequest(server.Request):
 
     def render_ordinary(self) -> None:
         """What a request is if it is no switch."""
+        self._settle_length()
         if self.path != b"*":
             super().process()
         elif self.method == b"OPTIONS":
             self.answer(200, ((b"Allow", b"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"),), b"")
         else:
             self.answer(400, (), b"The target * is for OPTIONS.\n", close=True)
+
+    def _settle_length(self) -> None:
+        """Say how long the body is, however it came (RFC 9112 section 7.1.3): without that, WSGI has it be empty."""
+        length = self.content.seek(0, SEEK_END)
+        self.content.seek(0)
+        if length and not self.requestHeaders.hasHeader(b"Content-Length"):
+            self.requestHeaders.removeHeader(b"Transfer-Encoding")
+            self.requestHeaders.addRawHeader(b"Content-Length", b"%d" % length)
 
     def answer(self, status: int, headers: tuple[Header, ...], body: bytes, close: bool = False) -> None:
         """An answer of our own, or of a switch that refuses."""

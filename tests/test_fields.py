@@ -1,0 +1,104 @@
+"""The header fields of a request over HTTP/2; their rules on the wire: `conformance/test_rfc9113_requests.py`."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from switchd import fields
+from switchd.config import Limits
+from switchd.errors import RequestError
+from switchd.fields import Head, Malformed
+from tests.frames import GET, request
+
+LIMITS = Limits(head_bytes=1000, header_count=10, body_bytes=100)
+
+
+def test_a_head_is_what_was_asked() -> None:
+    asked = request((b":path", b"/a?b"), (b"accept", b"*/*"), (b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"x", b""))
+    expected = ((b"host", b"example.org"), (b"accept", b"*/*"), (b"x", b""), (b"cookie", b"a=1; b=2"))
+    assert fields.read(asked, LIMITS) == Head(b"GET", b"/a?b", expected, None)
+
+
+def test_host_comes_first_and_once() -> None:
+    for asked in (request((b"a", b"b"), (b"host", b"example.org")), request((b"a", b"b"))):
+        assert fields.read(asked, LIMITS).headers == ((b"host", b"example.org"), (b"a", b"b"))
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"), [(b"0", 0), (b"100", 100), (b"00", 0), (b"0" * 200 + b"7", 7), (b"0" * 4400 + b"7", 7)]
+)
+def test_its_length_is_a_number(length: bytes, expected: int) -> None:
+    limits = Limits(body_bytes=100)
+    assert fields.read(request((b"content-length", length)), limits).length == expected
+
+
+def test_the_same_length_twice_is_one() -> None:
+    twice = [(b"content-length", b"5")] * 2
+    assert fields.read(request(*twice), LIMITS).length == 5
+
+
+@pytest.mark.parametrize("length", [b"\xb2", "٣".encode(), b"+1", b"1_0", b" 1", b"0x1"])
+def test_what_is_no_number_is_malformed(length: bytes) -> None:
+    with pytest.raises(Malformed):
+        fields.read(request((b"content-length", length)), LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (request((b"content-length", b"101")), 413),
+        (request((b"content-length", b"9" * 40)), 413),
+        (request(*[(b"a", b"")] * 7), 431),
+        (request((b"a", b"x" * 1000)), 431),
+        (request((b":authority", b"")), 400),
+        (request(without=[b":authority"]), 400),
+        (request((b":method", b"CONNECT"), without=[b":scheme", b":path"]), 501),
+    ],
+)
+def test_what_is_not_served_has_a_status(asked: tuple[tuple[bytes, bytes], ...], status: int) -> None:
+    with pytest.raises(RequestError) as caught:
+        fields.read(tuple(asked), LIMITS)
+    assert caught.value.status == status
+
+
+def test_a_limit_is_the_last_that_is_allowed() -> None:
+    counted = sum(len(name) + len(value) + fields.FIELD_OVERHEAD for name, value in GET)
+    more = (b"a", b"x" * (LIMITS.head_bytes - counted - fields.FIELD_OVERHEAD - 1))
+    assert fields.read(request(more), LIMITS)
+    with pytest.raises(RequestError):
+        fields.read(request((b"a", more[1] + b"x")), LIMITS)
+    assert fields.read(request(*[(b"a", b"")] * 6), LIMITS)
+
+
+def test_trailers_are_fields() -> None:
+    fields.check_trailers(())
+    fields.check_trailers(((b"checksum", b"1"), (b"other", b"")))
+    for wrong in ((b":path", b"/"), (b"Checksum", b"1"), (b"connection", b"close"), (b"a", b"\n")):
+        with pytest.raises(Malformed):
+            fields.check_trailers((wrong,))
+
+
+NAMES = st.one_of(
+    st.sampled_from(
+        [b":method", b":scheme", b":path", b":authority", b":x", b"host", b"content-length", b"te", b"cookie"]
+    ),
+    st.binary(max_size=6),
+)
+VALUES = st.one_of(
+    st.sampled_from([b"GET", b"http", b"/", b"*", b"OPTIONS", b"CONNECT", b"a", b"7"]), st.binary(max_size=6)
+)
+
+
+@given(
+    asked=st.one_of(st.lists(st.tuples(NAMES, VALUES)), st.lists(st.tuples(NAMES, VALUES)).map(lambda x: [*GET, *x]))
+)
+def test_any_fields_are_a_head_or_one_of_two_errors(asked: list[tuple[bytes, bytes]]) -> None:
+    try:
+        head = fields.read(tuple(asked), LIMITS)
+    except (Malformed, RequestError):
+        return
+    assert head.headers[0][0] == b"host"
+    assert not [name for name, _ in head.headers if name.startswith(b":") or name != name.lower()]
+    assert not [value for _, value in head.headers if set(value) & set(b"\r\n\0")]
