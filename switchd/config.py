@@ -141,7 +141,8 @@ class Limits:
         shutdown_seconds: How long connections may take to end when the server does. Default 10; 0 ends them at once.
     """
 
-    head_bytes: Annotated[int, Range(64, 1_048_576, "bytes")] = 16_384
+    # No more, since what unpacks header fields of HTTP/2 takes a time that grows with their square.
+    head_bytes: Annotated[int, Range(64, 65_536, "bytes")] = 16_384
     header_count: Annotated[int, Range(1, 10_000, "header fields")] = 100
     body_bytes: Annotated[int, Range(0, 1_073_741_824, "bytes")] = 1_048_576
     streams: Annotated[int, Range(1, 10_000, "streams")] = 100

@@ -11,42 +11,39 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import frozen
 from h2 import events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hpack import Decoder
 from hyperframe.frame import GoAwayFrame
 
+from switchd.calm import Calm
+from switchd.frames import (
+    ACK,
+    FRAME_BYTES,
+    FRAME_SIZE_ERROR,
+    GOAWAY,
+    HEAD_BYTES,
+    LAST_STREAM,
+    PROTOCOL_ERROR,
+    RST_STREAM,
+    SETTINGS,
+    Frame,
+    Violation,
+)
 from switchd.interfaces import Header
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client sends first (RFC 9113 section 3.4)."""
-
-NO_ERROR = int(ErrorCodes.NO_ERROR)
-PROTOCOL_ERROR = int(ErrorCodes.PROTOCOL_ERROR)
-INTERNAL_ERROR = int(ErrorCodes.INTERNAL_ERROR)
-SETTINGS_TIMEOUT = int(ErrorCodes.SETTINGS_TIMEOUT)
-FRAME_SIZE_ERROR = int(ErrorCodes.FRAME_SIZE_ERROR)
-REFUSED_STREAM = int(ErrorCodes.REFUSED_STREAM)
-CANCEL = int(ErrorCodes.CANCEL)
-ENHANCE_YOUR_CALM = int(ErrorCodes.ENHANCE_YOUR_CALM)
-HTTP_1_1_REQUIRED = int(ErrorCodes.HTTP_1_1_REQUIRED)
-"""Error codes (RFC 9113 section 7)."""
-
-FRAME_BYTES = 16384
-"""The longest frame that is taken or sent: the least that RFC 9113 section 4.2 allows, which keeps streams fair."""
 
 STREAM_WINDOW = 262_144
 """Bytes of one stream's body that a client may send before they are consumed."""
 
 CONNECTION_WINDOW = 1_048_576
 """The same of all streams together."""
-
-LAST_STREAM = (1 << 31) - 1
 
 
 @frozen
@@ -121,52 +118,7 @@ class Failed:
 Event = Asked | Data | Ended | Reset | Opened | Acknowledged | Ponged | Farewell | Failed
 
 
-@define
-class Bucket:
-    """Allows `burst` at once, and `rate` a second from then on."""
-
-    burst: float
-    rate: float
-    _left: float = field(init=False)
-    _at: float = field(default=0.0, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._left = self.burst
-
-    def take(self, now: float) -> bool:
-        """One more. Whether it is allowed."""
-        refilled = min(self.burst, self._left + (now - self._at) * self.rate)
-        self._left = max(self._left, refilled) - 1  # it may have been given more than a burst
-        self._at = now
-        return self._left >= 0
-
-    def give(self, number: float) -> None:
-        """As many more are allowed, whenever they come."""
-        self._left = min(self._left + number, self.burst + MOST_CREDIT)
-
-
-RESETS = (1000, 33)
-"""Streams that may be cut short, burst and rate: by the client, or by us because of it. Each has cost the work of a
-request, and no room in `streams` (CVE-2023-44487, CVE-2025-8671). Someone who scrolls through a page of pictures cuts
-some hundreds within seconds; these are nghttp2's figures, which have proved themselves."""
-
-IDLE_FRAMES = (2000, 200)
-"""Frames that carry no request and no content: settings, pings, priorities, unknown and empty ones. A client that
-watches its connection sends one or two a second."""
-
-UPDATES_PER_FRAME = 4
-"""Such frames that each answer and each DATA frame of ours allows: a WINDOW_UPDATE for the stream and one for the
-connection, or a ping that measures the way, and as much again."""
-
-BYTES_PER_UPDATE = 512
-"""Each so many bytes of DATA allow one more. Go's client gives credit for both windows with each read of 4096 bytes;
-others, with windows of 1024 bytes, for each of those."""
-
-MOST_CREDIT = 100_000
-"""What is allowed by DATA is remembered to that number: the credit for some 50 MB on their way to the client."""
-
-MOST_SETTINGS = 32
-"""Settings in one frame: there are ten, and looking at as many as fit in would take 20 ms (CVE-2020-11080)."""
+_PING_DATA = b"switchd."
 
 HARD_LIMIT = 4
 """A list of header fields so many times too long is not even read, so there is no 431 for it: the connection ends."""
@@ -176,120 +128,6 @@ CLOSED_STREAMS = 1000
 
 TABLE_BYTES = 4096
 """The largest table of header fields that is kept for compression, whatever a client allows (RFC 7541 section 4.2)."""
-
-_DATA, _HEADERS, _PRIORITY, _RST_STREAM, _SETTINGS, _PUSH_PROMISE, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = (
-    range(10)
-)
-_ACK = _END_STREAM = 0x1
-_END_HEADERS, _PADDED, _HAS_PRIORITY = 0x4, 0x8, 0x20
-_HEAD_BYTES = 9
-_PING_DATA = b"switchd."
-
-
-@frozen
-class Frame:
-    """A frame as it came (section 4.1)."""
-
-    kind: int
-    flags: int
-    stream: int
-    data: bytes
-
-    @classmethod
-    def of(cls, data: bytes) -> Frame:
-        """Read its head."""
-        return cls(data[3], data[4], int.from_bytes(data[5:_HEAD_BYTES], "big") & LAST_STREAM, data)
-
-    @property
-    def length(self) -> int:
-        """Bytes after the head."""
-        return len(self.data) - _HEAD_BYTES
-
-    @property
-    def is_empty(self) -> bool:
-        """Of DATA: whether there is no content in it, but perhaps padding (section 6.1)."""
-        padding = 1 + self.data[_HEAD_BYTES] if self.flags & _PADDED and self.length else 0
-        return self.length <= padding
-
-    def harmless(self) -> bytes:
-        """The same for h2, without that for which it would end the connection and RFC 9113 does not."""
-        if self.kind == _GOAWAY or self.kind > _CONTINUATION:
-            # It would answer nothing any more (section 6.8), and look into an ALTSVC. It ignores what it does not know.
-            return self.data[:3] + b"\xff" + self.data[4:]
-        if self.kind == _WINDOW_UPDATE and self.length:
-            # The first bit is reserved (section 6.9), and not a part of the number.
-            return self.data[:_HEAD_BYTES] + bytes([self.data[_HEAD_BYTES] & 0x7F]) + self.data[_HEAD_BYTES + 1 :]
-        if self.kind == _PRIORITY or (self.kind == _HEADERS and self.flags & _HAS_PRIORITY):
-            # Priorities mean nothing any more (section 5.3.2), not even that of a stream over itself.
-            start = _HEAD_BYTES + (1 if self.kind == _HEADERS and self.flags & _PADDED else 0)
-            if len(self.data) >= start + 5:
-                return self.data[:start] + bytes(4) + self.data[start + 4 :]
-        return self.data
-
-
-class _Violation(Exception):
-    """The client broke a rule, and the connection is over (section 5.4.1)."""
-
-    def __init__(self, code: int, why: str) -> None:
-        super().__init__(why)
-        self.code = code
-
-
-class Calm:
-    """Counts the frames of one connection (section 10.5).
-
-    Args:
-        now: The clock, in seconds.
-        block_bytes: The longest list of header fields that is read, compressed.
-    """
-
-    def __init__(self, now: Callable[[], float], block_bytes: int) -> None:
-        self._now = now
-        self._resets = Bucket(*RESETS)
-        self._idle = Bucket(*IDLE_FRAMES)
-        self._block_bytes = block_bytes
-        self._block = 0  # so much of a list has come
-
-    def before(self, frame: Frame) -> None:
-        """A frame has come. CONTINUATIONs count as what they end in; there are so many bytes of them, and h2 takes 64.
-
-        Raises:
-            _Violation: There are too many of its kind.
-        """
-        if frame.kind == _RST_STREAM:
-            self.cut()
-        elif frame.kind in (_HEADERS, _CONTINUATION):
-            self._block = frame.length + (self._block if frame.kind == _CONTINUATION else 0)
-            if self._block > self._block_bytes:
-                raise _Violation(ENHANCE_YOUR_CALM, "the header fields are too long")
-        elif frame.kind == _SETTINGS and frame.length > 6 * MOST_SETTINGS:
-            raise _Violation(ENHANCE_YOUR_CALM, "too many settings at once")
-        elif frame.kind != _DATA or (frame.is_empty and not frame.flags & _END_STREAM):
-            self._take_idle()
-
-    def nothing(self, frame: Frame) -> None:
-        """It had no effect: if it is DATA or a list of header fields, then for a stream that is gone (section 5.1)."""
-        if frame.kind == _DATA or (frame.kind in (_HEADERS, _CONTINUATION) and frame.flags & _END_HEADERS):
-            self._take_idle()
-
-    def cut(self) -> None:
-        """A stream was cut short by the client, or because of it."""
-        if not self._resets.take(self._now()):
-            raise _Violation(ENHANCE_YOUR_CALM, "too many streams were cut short")
-
-    def sent(self, length: int, short: bool) -> None:
-        """We have sent something that the client may give credit for.
-
-        Args:
-            length: Bytes of content.
-            short: Whether it was the window that made it so short. Whoever gives credit for a byte at a time, to have
-                each in a frame (CVE-2019-9511), shall not earn the next.
-        """
-        self._idle.give(length / BYTES_PER_UPDATE + (0 if short else UPDATES_PER_FRAME))
-
-    def _take_idle(self) -> None:
-        if not self._idle.take(self._now()):
-            raise _Violation(ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
 
 
 class _Connection(H2Connection):
@@ -404,24 +242,24 @@ class Engine:
                 yield from self._happened(frame)
                 if self.failed:  # by what was done about it
                     return
-        except _Violation as violation:
+        except Violation as violation:
             yield self._fail(violation)
 
     def _frames(self) -> Iterator[Frame]:
         """Those that have come whole, after the preface (section 3.4)."""
         matched = min(len(self._rest), len(self._preface))
         if self._rest[:matched] != self._preface[:matched]:
-            raise _Violation(PROTOCOL_ERROR, "the connection preface is not HTTP/2's")
+            raise Violation(PROTOCOL_ERROR, "the connection preface is not HTTP/2's")
         del self._rest[:matched]
         self._preface = self._preface[matched:]
-        while len(self._rest) >= _HEAD_BYTES:
+        while len(self._rest) >= HEAD_BYTES:
             length = int.from_bytes(self._rest[:3], "big")
             if length > FRAME_BYTES:
-                raise _Violation(FRAME_SIZE_ERROR, f"a frame has at most {FRAME_BYTES} bytes here")
-            if len(self._rest) < _HEAD_BYTES + length:
+                raise Violation(FRAME_SIZE_ERROR, f"a frame has at most {FRAME_BYTES} bytes here")
+            if len(self._rest) < HEAD_BYTES + length:
                 return
-            data = bytes(self._rest[: _HEAD_BYTES + length])
-            del self._rest[: _HEAD_BYTES + length]
+            data = bytes(self._rest[: HEAD_BYTES + length])
+            del self._rest[: HEAD_BYTES + length]
             yield Frame.of(data)
 
     def _happened(self, frame: Frame) -> Iterator[Event]:
@@ -433,10 +271,10 @@ class Engine:
             found = self._h2.receive_data(frame.harmless())
         except ProtocolError as error:
             self._h2.clear_outbound_data_buffer()  # a GOAWAY, which may contradict one that was said before
-            raise _Violation(int(error.error_code), str(error) or type(error).__name__) from error
+            raise Violation(int(error.error_code), str(error) or type(error).__name__) from error
         if not found:
             self._calm.nothing(frame)
-        if frame.kind == _GOAWAY:
+        if frame.kind == GOAWAY:
             yield Farewell()
         for event in found:
             told = self._told(event)
@@ -445,15 +283,15 @@ class Engine:
 
     def _check(self, frame: Frame) -> None:
         """What h2 does not look at, or, of GOAWAY, does not see."""
-        if not self._heard and (frame.kind != _SETTINGS or frame.flags & _ACK):
-            raise _Violation(PROTOCOL_ERROR, "the client's settings come first")  # section 3.4
+        if not self._heard and (frame.kind != SETTINGS or frame.flags & ACK):
+            raise Violation(PROTOCOL_ERROR, "the client's settings come first")  # section 3.4
         self._heard = True
-        if frame.kind == _RST_STREAM and (frame.stream > self.last_stream or frame.stream % 2 == 0):
-            raise _Violation(PROTOCOL_ERROR, "a stream that is idle cannot be reset")  # section 6.4
-        if frame.kind == _GOAWAY and frame.stream:
-            raise _Violation(PROTOCOL_ERROR, "GOAWAY is about the connection")  # section 6.8
-        if frame.kind == _GOAWAY and frame.length < 8:
-            raise _Violation(FRAME_SIZE_ERROR, "GOAWAY is too short")
+        if frame.kind == RST_STREAM and (frame.stream > self.last_stream or frame.stream % 2 == 0):
+            raise Violation(PROTOCOL_ERROR, "a stream that is idle cannot be reset")  # section 6.4
+        if frame.kind == GOAWAY and frame.stream:
+            raise Violation(PROTOCOL_ERROR, "GOAWAY is about the connection")  # section 6.8
+        if frame.kind == GOAWAY and frame.length < 8:
+            raise Violation(FRAME_SIZE_ERROR, "GOAWAY is too short")
 
     def _told(self, event: Any) -> Event | None:
         match event:
@@ -479,7 +317,7 @@ class Engine:
                 return Ponged()
         return None
 
-    def _fail(self, violation: _Violation) -> Failed:
+    def _fail(self, violation: Violation) -> Failed:
         self.failed = True
         self.goaway(self.last_stream, violation.code)
         return Failed(violation.code, str(violation))
@@ -517,7 +355,7 @@ class Engine:
         self.reset(stream, code)
         try:
             self._calm.cut()
-        except _Violation as violation:
+        except Violation as violation:
             return self._fail(violation)
         return None
 

@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from switchd import engine, fields, messages
+from switchd import engine, fields, frames, messages
 from switchd.errors import RequestError
 from switchd.events import escaped
 from switchd.handover import pass_half_close
@@ -57,7 +57,7 @@ class Request(OrdinaryRequest):
         unmet = [entry for entry in entries if entry.require and TOKEN not in entry.tokens]
         if unmet:
             # There is no Upgrade in HTTP/2, so 426 would be no help (RFC 9113 section 8.6).
-            self.channel.cut(engine.HTTP_1_1_REQUIRED)
+            self.channel.cut(frames.HTTP_1_1_REQUIRED)
         else:
             self.render_ordinary()
 
@@ -231,7 +231,7 @@ class Stream:
             function(*arguments)
         except Exception:
             _log.failure("An application failed on {path}", path=escaped(self._head.path))
-            self.cut(engine.INTERNAL_ERROR)
+            self.cut(frames.INTERNAL_ERROR)
 
     # What a request calls
 
@@ -269,11 +269,11 @@ class Stream:
 
     def loseConnection(self) -> None:
         """A request wants its client to be gone; as with any transport not in this turn, which sends what it can."""
-        self.server.reactor.callLater(0, self.cut, engine.CANCEL)
+        self.server.reactor.callLater(0, self.cut, frames.CANCEL)
 
     def abortConnection(self) -> None:
         """A request wants its client to be gone at once."""
-        self.cut(engine.CANCEL)
+        self.cut(frames.CANCEL)
 
     def close_after(self, request: Request) -> None:
         """An answer after which HTTP/1.1 would be closed. A stream ends anyway."""
@@ -314,7 +314,7 @@ class Stream:
 
     def stopProducing(self) -> None:
         """See `IProducer`."""
-        self.cut(engine.CANCEL)
+        self.cut(frames.CANCEL)
 
     # The answer, as the session sends it
 
@@ -355,7 +355,7 @@ class Stream:
     def _sent(self) -> None:
         if not self._complete:
             # The client need not send the rest (RFC 9113 section 8.1).
-            self._session.engine.reset(self.id, engine.NO_ERROR)
+            self._session.engine.reset(self.id, frames.NO_ERROR)
         self._close()
 
     def _want_more(self) -> None:
@@ -405,7 +405,7 @@ class Session(Protocol):
         self._blocked: dict[Stream, None] = {}  # those whose window is closed, or that of the connection
         self._full = False
         self._in_turn = False
-        self._last = engine.LAST_STREAM  # later ones are refused
+        self._last = frames.LAST_STREAM  # later ones are refused
         self._leaving = False
         self._closing = False
         self._flushing = _Timer(server.reactor)
@@ -422,7 +422,7 @@ class Session(Protocol):
         self.secure = ISSLTransport.providedBy(self.transport)
         self.transport.registerProducer(self, True)
         # Preface and settings have to come in that time, too.
-        self._settled.start(self.server.limits.head_seconds, self.fail, engine.SETTINGS_TIMEOUT, "no SETTINGS")
+        self._settled.start(self.server.limits.head_seconds, self.fail, frames.SETTINGS_TIMEOUT, "no SETTINGS")
         self._turn(self._begin)
 
     def dataReceived(self, data: bytes) -> None:
@@ -456,7 +456,7 @@ class Session(Protocol):
         except Exception:
             # A fault of ours or of the engine's: this connection ends, and no other.
             _log.failure("HTTP/2 failed")
-            self.fail(engine.INTERNAL_ERROR, "internal error")
+            self.fail(frames.INTERNAL_ERROR, "internal error")
         finally:
             self._in_turn = False
         if not self._closing:
@@ -487,8 +487,6 @@ class Session(Protocol):
         match event:
             case engine.Asked():
                 self._asked(event)
-            case engine.Data() if event.stream not in self._streams:
-                self.engine.consumed(event.stream, event.length)
             case engine.Data() | engine.Ended() if event.stream in self._streams:
                 self._streams[event.stream].received(event)
             case engine.Reset() if event.stream in self._streams:
@@ -497,22 +495,20 @@ class Session(Protocol):
                 self._opened(event.stream)
             case engine.Acknowledged():
                 self._settled.stop()
-            case engine.Ponged():
+            case engine.Ponged() | engine.Farewell():
                 self._say_last()
-            case engine.Farewell():
-                self._hear_last()
             case engine.Failed():
                 self._failed(event)
 
     def _asked(self, event: engine.Asked) -> None:
         number = event.stream
         if number > self._last or len(self._streams) >= self.server.limits.streams:
-            self._reset(number, engine.REFUSED_STREAM)
+            self._reset(number, frames.REFUSED_STREAM)
             return
         try:
             head = fields.read(event.fields, self.server.limits)
         except fields.Malformed:
-            self._reset(number, engine.PROTOCOL_ERROR)
+            self._reset(number, frames.PROTOCOL_ERROR)
         except RequestError as error:
             method = dict(event.fields).get(b":method", b"GET")
             self._open(number, fields.Head(method, b"/", (), None)).refuse(error)
@@ -546,7 +542,7 @@ class Session(Protocol):
 
     def broken(self, stream: Stream) -> None:
         """Its request is malformed, as its body shows."""
-        self._reset(stream.id, engine.PROTOCOL_ERROR)
+        self._reset(stream.id, frames.PROTOCOL_ERROR)
         stream.lost(Failure(ConnectionLost()))
 
     def closed(self, stream: Stream) -> None:
@@ -595,7 +591,7 @@ class Session(Protocol):
             self._stalled.stop()
         if (self._ready or self._blocked) and not self._stalled.runs:
             self._stalled.start(limits.stalled_seconds, self.transport.abortConnection)
-        if not self._streams and self._last != engine.LAST_STREAM:
+        if not self._streams and self._last != frames.LAST_STREAM:
             self._close()
         elif not (self._streams or self._leaving or self._patience.runs):
             self._patience.start(limits.keepalive_seconds, self.leave)
@@ -622,25 +618,21 @@ class Session(Protocol):
         which streams are the last. Those that are open are answered."""
         if not (self._leaving or self._closing):
             self._leaving = True
-            self.engine.goaway(engine.LAST_STREAM, engine.NO_ERROR)
+            self.engine.goaway(frames.LAST_STREAM, frames.NO_ERROR)
             self.engine.ping()
             self._goodbye.start(self.server.limits.linger_seconds, self._turn, self._say_last)
             self.flush_soon()
 
-    def _hear_last(self) -> None:
-        """The client will ask for nothing more."""
-        self._leaving = True
-        self._say_last()
-
     def _hear_end(self) -> None:
-        self._hear_last()
+        self._say_last()
         self._goodbye.start(self.server.limits.half_closed_seconds, self._close)
 
     def _say_last(self) -> None:
-        if self._last == engine.LAST_STREAM:
+        if self._last == frames.LAST_STREAM:
             self._goodbye.stop()
+            self._leaving = True
             self._last = self.engine.last_stream
-            self.engine.goaway(self._last, engine.NO_ERROR)
+            self.engine.goaway(self._last, frames.NO_ERROR)
 
     def drain(self, seconds: float) -> Deferred[None]:
         """See `IDrain`. It ends with the connection, which lingers for the client's sake."""

@@ -142,7 +142,7 @@ def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
         ),
         pytest.param(
             "[limits]\nhead_bytes = true",
-            ["limits.head_bytes: expected a whole number of bytes from 64 to 1048576, got true"],
+            ["limits.head_bytes: expected a whole number of bytes from 64 to 65536, got true"],
             id="a bool is no integer",
         ),
         pytest.param(
@@ -152,7 +152,7 @@ def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
         ),
         pytest.param(
             "[limits]\nhead_bytes = 16384.0",
-            ["limits.head_bytes: expected a whole number of bytes from 64 to 1048576, got 16384.0"],
+            ["limits.head_bytes: expected a whole number of bytes from 64 to 65536, got 16384.0"],
             id="a number is no integer",
         ),
         pytest.param(
@@ -175,7 +175,7 @@ def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
         ),
         pytest.param(
             f"[limits]\nhead_bytes = 0x{'f' * 5000}",
-            ["limits.head_bytes: expected a whole number of bytes from 64 to 1048576, got an integer of 20000 bits"],
+            ["limits.head_bytes: expected a whole number of bytes from 64 to 65536, got an integer of 20000 bits"],
             id="an integer that Python refuses to write out",
         ),
         pytest.param(

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 import switchd
-from switchd import engine
-from switchd.engine import Acknowledged, Asked, Bucket, Data, Ended, Engine, Failed, Farewell, Opened, Ponged, Reset
+from switchd import calm, engine
+from switchd import frames as h2frames
+from switchd.calm import Bucket
+from switchd.engine import Acknowledged, Asked, Data, Ended, Engine, Failed, Farewell, Opened, Ponged, Reset
 from tests import frames
 from tests.frames import (
     ACK,
@@ -69,9 +71,9 @@ def test_h2_and_what_belongs_to_it_is_imported_in_one_module_only(path: Path) ->
 
 def test_its_codes_are_those_of_section_7() -> None:
     for name in ("NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "SETTINGS_TIMEOUT", "FRAME_SIZE_ERROR"):
-        assert getattr(engine, name) == getattr(frames, name)
+        assert getattr(h2frames, name) == getattr(frames, name)
     for name in ("REFUSED_STREAM", "CANCEL", "ENHANCE_YOUR_CALM", "HTTP_1_1_REQUIRED"):
-        assert getattr(engine, name) == getattr(frames, name)
+        assert getattr(h2frames, name) == getattr(frames, name)
     assert engine.PREFACE == PREFACE
 
 
@@ -146,8 +148,8 @@ def test_nor_after_one_that_came_of_what_was_done() -> None:
     for event in made.receive(b"".join(map(headers, range(1, 10_000, 2)))):
         if isinstance(event, Asked):
             seen += 1
-            failed = made.reset_for(event.stream, engine.REFUSED_STREAM)
-    assert seen == engine.RESETS[0] + 1
+            failed = made.reset_for(event.stream, h2frames.REFUSED_STREAM)
+    assert seen == calm.RESETS[0] + 1
     assert failed is not None
     assert failed.code == ENHANCE_YOUR_CALM
 
@@ -169,7 +171,7 @@ def test_what_is_said_goes_out_in_that_order() -> None:
     made = started()
     told(made, headers(1), headers(3))
     made.respond(1, 200, [], True)
-    made.goaway(engine.LAST_STREAM, NO_ERROR)
+    made.goaway(h2frames.LAST_STREAM, NO_ERROR)
     made.ping()
     made.goaway(3, NO_ERROR)
     made.respond(3, 204, [(b"a", b"b")], True)
@@ -180,7 +182,7 @@ def test_what_is_said_goes_out_in_that_order() -> None:
 
 def test_a_farewell_never_takes_back_the_one_before() -> None:
     made = started()
-    for last in (7, 9, 5, engine.LAST_STREAM):
+    for last in (7, 9, 5, h2frames.LAST_STREAM):
         made.goaway(last, NO_ERROR)
     assert [frame.last_stream_id for frame in frames.read(made.take_output())] == [7, 7, 5, 5]
 
@@ -188,7 +190,7 @@ def test_a_farewell_never_takes_back_the_one_before() -> None:
 def test_streams_are_answered_after_farewells() -> None:
     made = started()
     told(made, opening(1), goaway())
-    made.goaway(engine.LAST_STREAM, NO_ERROR)
+    made.goaway(h2frames.LAST_STREAM, NO_ERROR)
     assert told(made, data(1, b"x"), headers(3)) == [Data(1, b"x", 1), Asked(3, GET), Ended(3)]
     made.respond(3, 200, [], False)
     made.send(3, b"body", True)
@@ -244,9 +246,9 @@ def test_a_bucket_never_refills_over_its_burst_and_keeps_what_it_was_given() -> 
 
 def test_a_bucket_can_be_given_only_so_much() -> None:
     bucket = Bucket(0, 0)
-    bucket.give(10 * engine.MOST_CREDIT)
+    bucket.give(10 * calm.MOST_CREDIT)
     bucket.give(1)
-    assert bucket._left == engine.MOST_CREDIT
+    assert bucket._left == calm.MOST_CREDIT
 
 
 @pytest.mark.parametrize(
@@ -263,15 +265,15 @@ def test_a_bucket_can_be_given_only_so_much() -> None:
     ],
 )
 def test_padding_is_no_content(content: bytes, flags: int, is_empty: bool) -> None:
-    assert engine.Frame.of(raw(frames.DATA, 1, content, flags)).is_empty is is_empty
+    assert h2frames.Frame.of(raw(frames.DATA, 1, content, flags)).is_empty is is_empty
 
 
 def test_the_end_of_a_body_is_not_idle() -> None:
-    calm = engine.Calm(Clock().seconds, 1000)
-    for _ in range(2 * engine.IDLE_FRAMES[0]):
-        calm.before(engine.Frame.of(data(1, b"", END_STREAM)))
-        calm.before(engine.Frame.of(data(1, b"x")))
-        calm.before(engine.Frame.of(headers(1)))
+    counts = calm.Calm(Clock().seconds, 1000)
+    for _ in range(2 * calm.IDLE_FRAMES[0]):
+        counts.before(h2frames.Frame.of(data(1, b"", END_STREAM)))
+        counts.before(h2frames.Frame.of(data(1, b"x")))
+        counts.before(h2frames.Frame.of(headers(1)))
 
 
 def test_old_streams_are_forgotten() -> None:

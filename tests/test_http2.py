@@ -30,6 +30,7 @@ from twisted.web.util import Redirect
 from zope.interface import implementer
 
 from switchd import engine, http2
+from switchd import frames as h2frames
 from switchd.events import Ended, Rejected, Switched
 from switchd.handover import handover
 from switchd.negotiation import Entry
@@ -371,10 +372,10 @@ class TestRequest:
         client = Client(site(resource))
         other = client.ask("/other", "POST", body=None)
         answer = client.get()
-        assert (answer.body, answer.ended, answer.reset) == (b"so far", False, engine.CANCEL)
+        assert (answer.body, answer.ended, answer.reset) == (b"so far", False, h2frames.CANCEL)
         client.send(other.stream, b"more", ended=True)
         client.talk()
-        assert other.reset == engine.CANCEL, "it was still there to be answered"
+        assert other.reset == h2frames.CANCEL, "it was still there to be answered"
 
     def test_may_lose_its_connection_and_finish(self) -> None:
         def render(request: Any) -> bytes:
@@ -390,7 +391,7 @@ class TestRequest:
             return NOT_DONE_YET
 
         answer = Client(site(Does(render))).get()
-        assert (answer.headers, answer.reset) == ([], engine.CANCEL)
+        assert (answer.headers, answer.reset) == ([], h2frames.CANCEL)
 
     def test_that_fails_after_it_aborted_is_the_end_of_its_stream_only(self, logged: list[Any]) -> None:
         def render(request: Any) -> Any:
@@ -398,8 +399,8 @@ class TestRequest:
             raise ValueError("no")
 
         client = Client(site(Does(render)))
-        assert client.get().reset == engine.CANCEL
-        assert client.get().reset == engine.CANCEL
+        assert client.get().reset == h2frames.CANCEL
+        assert client.get().reset == h2frames.CANCEL
         assert client.goaways == []
         assert ValueError in logged
 
@@ -411,7 +412,7 @@ class TestRequest:
         served = site()
         served.factory.getContentFile = lambda length: Full()  # type: ignore[attr-defined]
         client = Client(served)
-        assert client.get("/", "POST", [("content-length", "3")], b"abc").reset == engine.INTERNAL_ERROR
+        assert client.get("/", "POST", [("content-length", "3")], b"abc").reset == h2frames.INTERNAL_ERROR
         assert client.get().status == 200
         assert logged == [OSError]
         held = client.ask("/", "POST", [("content-length", "3")], None)
@@ -423,7 +424,7 @@ class TestRequest:
             client.talk()
         stream.resumeProducing()
         client.let_pass(0)
-        assert held.reset == engine.INTERNAL_ERROR
+        assert held.reset == h2frames.INTERNAL_ERROR
         assert logged == [OSError] * 2
 
     def test_is_logged_one_line_each(self, tmp_path: Path) -> None:
@@ -487,7 +488,7 @@ class TestRequired:
 
     def test_protocol_of_the_path_resets_the_stream(self) -> None:
         client = Client(self.served())
-        assert client.get("/other/x").reset == engine.HTTP_1_1_REQUIRED
+        assert client.get("/other/x").reset == h2frames.HTTP_1_1_REQUIRED
         assert client.get("/x").status == 200
 
     def test_h2c_is_satisfied(self) -> None:
@@ -509,7 +510,7 @@ class TestBody:
         assert answer.status == 0
         client.send(answer.stream, b"x")
         client.talk()
-        assert (answer.status, answer.ended, answer.reset) == (413, True, engine.NO_ERROR)
+        assert (answer.status, answer.ended, answer.reset) == (413, True, h2frames.NO_ERROR)
         assert [one.status for one in client.site.told(Rejected)] == [413]
         assert client.get("/next").status == 200
 
@@ -517,7 +518,7 @@ class TestBody:
         client = Client(site(settings=limits(body_bytes=100)))
         answer = client.ask("/", "POST", [("content-length", "101"), ("expect", "100-continue")], None)
         client.talk()
-        assert (answer.informational, answer.status, answer.reset) == ([], 413, engine.NO_ERROR)
+        assert (answer.informational, answer.status, answer.reset) == ([], 413, h2frames.NO_ERROR)
 
     def test_that_goes_on_after_its_413_is_dropped_and_gives_its_window_back(self) -> None:
         client = Client(site(settings=limits(body_bytes=100)))
@@ -544,7 +545,7 @@ class TestBody:
             client.let_pass(1)
         assert answer.status == 0
         client.let_pass(1)
-        assert (answer.status, answer.reset) == (408, engine.NO_ERROR)
+        assert (answer.status, answer.reset) == (408, h2frames.NO_ERROR)
         assert [one.status for one in client.site.told(Rejected)] == [408]
 
     def test_that_was_refused_is_waited_for_no_longer(self) -> None:
@@ -556,7 +557,7 @@ class TestBody:
         client.let_pass(20)
         client.h2.increment_flow_control_window(1000, answer.stream)
         client.talk()
-        assert (answer.status, answer.ended, answer.reset) == (413, True, engine.NO_ERROR)
+        assert (answer.status, answer.ended, answer.reset) == (413, True, h2frames.NO_ERROR)
         assert [one.status for one in client.site.told(Rejected)] == [413]
 
     def test_in_time_is_waited_for_no_longer(self) -> None:
@@ -574,7 +575,7 @@ class TestBody:
         client = Client(site(resource))
         good = client.ask("/good", "POST", body=None)
         bad = client.get("/bad", "POST", [("content-length", "4")], body)
-        assert (bad.headers, bad.reset) == ([], engine.PROTOCOL_ERROR)
+        assert (bad.headers, bad.reset) == ([], h2frames.PROTOCOL_ERROR)
         client.send(good.stream, b"x", ended=True)
         client.talk()
         assert good.status == 200
@@ -585,7 +586,7 @@ class TestBody:
         answer = client.ask("/", "POST", [("content-length", "4")], None)
         client.send(answer.stream, b"abcde")
         client.talk()
-        assert answer.reset == engine.PROTOCOL_ERROR
+        assert answer.reset == h2frames.PROTOCOL_ERROR
 
     @pytest.mark.parametrize("trailer", [":path", "connection"])
     def test_with_trailers_that_may_not_be_is_malformed(self, trailer: str) -> None:
@@ -595,7 +596,7 @@ class TestBody:
         client.send(answer.stream, b"x")
         client.h2.send_headers(answer.stream, [(trailer, "/")], end_stream=True)
         client.talk()
-        assert answer.reset == engine.PROTOCOL_ERROR
+        assert answer.reset == h2frames.PROTOCOL_ERROR
 
     def test_that_is_no_form_though_it_says_so_is_400(self) -> None:
         client = Client(site())
@@ -697,7 +698,7 @@ class TestBody:
         stream.stopProducing()
         client.wire.turn()
         client.talk()
-        assert answer.reset == engine.CANCEL
+        assert answer.reset == h2frames.CANCEL
 
 
 class TestProducer:
@@ -802,7 +803,7 @@ class TestProducer:
             made.append(Aborting(request, pieces))
             return NOT_DONE_YET
 
-        assert Client(site(Does(render))).get().reset == engine.CANCEL
+        assert Client(site(Does(render))).get().reset == h2frames.CANCEL
         assert (made[0].asked, made[0].stopped) == (3, 1)
 
     def test_may_be_replaced_and_may_leave_without_finishing(self) -> None:
@@ -872,7 +873,7 @@ class TestProducer:
         assert ValueError in logged
         assert client.goaways == []
         if when in ("pauseProducing", "resumeProducing"):
-            assert bad.reset == engine.INTERNAL_ERROR
+            assert bad.reset == h2frames.INTERNAL_ERROR
 
     @pytest.mark.parametrize("what", ["finish", "loseConnection", "abort"])
     @pytest.mark.parametrize("when", ["pauseProducing", "resumeProducing", "stopProducing"])
@@ -910,7 +911,7 @@ class TestProducer:
             client.talk()
             assert answer.ended
         else:
-            assert answer.reset == engine.CANCEL
+            assert answer.reset == h2frames.CANCEL
         client.reads = True
         assert client.get("/good").body == b"good"
         assert client.goaways == []
@@ -984,7 +985,7 @@ class TestFlow:
     def test_frames_are_no_longer_than_need_be(self) -> None:
         client = Client(site(Does(lambda request: b"x" * MB)), settings={**WIDE, SettingCodes.MAX_FRAME_SIZE: 1 << 20})
         client.get()
-        assert max(len(frame.data) for frame in client.of(DataFrame)) == engine.FRAME_BYTES
+        assert max(len(frame.data) for frame in client.of(DataFrame)) == h2frames.FRAME_BYTES
         client = Client(site(Does(lambda request: b"x" * 100)), settings={SettingCodes.INITIAL_WINDOW_SIZE: 1})
         answer = client.get()
         assert (len(answer.body), answer.ended) == (100, True)
@@ -1041,7 +1042,7 @@ class TestFlow:
         writes = _counted(client.wire.transport, "write")
         scheduled = _counted(client.site.clock, "callLater")
         client.wire.send(data)
-        frames = 5 * MB / engine.FRAME_BYTES
+        frames = 5 * MB / h2frames.FRAME_BYTES
         assert len(turns) < frames / 3
         assert len(writes) < frames / 3
         assert len([call for call in scheduled if call[0] == 0]) == len(turns), "the transport's own, and no more"
@@ -1057,7 +1058,7 @@ class TestFlow:
         client.talk()
         (push,) = made
         held = 10_000 * (1000 - push.pieces)
-        assert held < 2 * http2.QUEUE_BYTES + http2.WRITE_BYTES + engine.FRAME_BYTES
+        assert held < 2 * http2.QUEUE_BYTES + http2.WRITE_BYTES + h2frames.FRAME_BYTES
         assert len(client.wire.transport._buffer) < 2 * http2.WRITE_BYTES
         assert not client.wire.transport.reading
         client.ask("/more")
@@ -1093,6 +1094,14 @@ class TestFlow:
         client.let_pass(60)
         assert client.wire.closed
 
+    def test_stream_that_was_cut_while_it_was_blocked_stalls_nobody(self) -> None:
+        client = Client(site(Does(lambda request: b"x" * MB), limits(stalled_seconds=10, keepalive_seconds=100)))
+        client.reads = False
+        client.cut(client.get())
+        client.let_pass(60)
+        assert (client.wire.closed, client.goaways) == (False, [])
+        assert client.session._blocked == client.session._streams == {}
+
     def test_client_that_waits_for_an_answer_is_not_stalled(self) -> None:
         resource = Does()
         client = Client(site(resource, limits(stalled_seconds=10)))
@@ -1127,13 +1136,13 @@ class TestLimit:
         _allow(client, 1000)
         answers = [client.ask() for _ in range(3)]
         client.talk()
-        assert [one.reset for one in answers] == [None, None, engine.REFUSED_STREAM]
+        assert [one.reset for one in answers] == [None, None, h2frames.REFUSED_STREAM]
         resource.requests[0].finish()
         client.let_pass(0)
         client.cut(answers[1])
         more = [client.ask() for _ in range(3)]
         client.talk()
-        assert [one.reset for one in more] == [None, None, engine.REFUSED_STREAM]
+        assert [one.reset for one in more] == [None, None, h2frames.REFUSED_STREAM]
         assert client.goaways == []
 
     @pytest.mark.parametrize(
@@ -1153,7 +1162,7 @@ class TestLimit:
         client = Client(site(resource, limits(**settings)))
         answer = client.ask("/", method, headers, None)
         client.talk()
-        assert (answer.status, answer.ended, answer.reset) == (status, True, engine.NO_ERROR)
+        assert (answer.status, answer.ended, answer.reset) == (status, True, h2frames.NO_ERROR)
         assert bool(answer.body) == (method != "HEAD")
         assert [one.status for one in client.site.told(Rejected)] == [status]
         assert resource.requests == []
@@ -1162,7 +1171,7 @@ class TestLimit:
     def test_stream_by_upgrade_counts(self) -> None:
         client = Client(site(Does(), limits(streams=1)), upgrade=b"GET / HTTP/1.1\r\nHost: a\r\n")
         _allow(client, 1000)
-        assert client.get().reset == engine.REFUSED_STREAM
+        assert client.get().reset == h2frames.REFUSED_STREAM
 
     def test_settings_must_be_acknowledged_in_time(self) -> None:
         client = Client(site(settings=limits(head_seconds=10)), talks=False)
@@ -1170,7 +1179,7 @@ class TestLimit:
         client.let_pass(9)
         assert client.goaways == []
         client.let_pass(2)
-        assert client.goaways == [(1, engine.SETTINGS_TIMEOUT)]
+        assert client.goaways == [(1, h2frames.SETTINGS_TIMEOUT)]
         assert client.wire.transport.sent_eof
         assert [one.status for one in client.site.told(Rejected)] == [400]
 
@@ -1187,7 +1196,7 @@ class TestLimit:
         client.let_pass(9)
         assert client.goaways == []
         client.let_pass(1)
-        assert client.goaways == [(engine.LAST_STREAM, 0), (9, 0)]
+        assert client.goaways == [(h2frames.LAST_STREAM, 0), (9, 0)]
         assert client.wire.transport.sent_eof
         client.wire.half_close()
         assert client.wire.closed
@@ -1208,7 +1217,7 @@ class TestLimit:
     def test_client_that_asks_nothing_is_idle_from_the_beginning(self) -> None:
         client = Client(site(settings=limits(keepalive_seconds=10)))
         client.let_pass(10)
-        assert client.goaways == [(engine.LAST_STREAM, 0), (0, 0)]
+        assert client.goaways == [(h2frames.LAST_STREAM, 0), (0, 0)]
 
     def test_client_that_does_not_close_is_closed_after_a_while(self) -> None:
         client = Client(site(settings=limits(keepalive_seconds=10, linger_seconds=3)))
@@ -1242,7 +1251,7 @@ class TestLimit:
         client = Client(site())
         client.session._asked = None
         client.get()
-        assert client.goaways == [(1, engine.INTERNAL_ERROR)]
+        assert client.goaways == [(1, h2frames.INTERNAL_ERROR)]
         assert logged == [TypeError]
 
 
@@ -1267,10 +1276,10 @@ class TestFarewell:
         client.wire.turn()
         second = client.ask("/second")  # it has not heard yet
         client.talk()
-        assert client.goaways == [(engine.LAST_STREAM, 0), (second.stream, 0)]
+        assert client.goaways == [(h2frames.LAST_STREAM, 0), (second.stream, 0)]
         assert [type(frame) for frame in client.of(PingFrame)] == [PingFrame]
         third = client.get("/third")
-        assert third.reset == engine.REFUSED_STREAM
+        assert third.reset == h2frames.REFUSED_STREAM
         assert [request.path for request in resource.requests] == [b"/first", b"/second"]
         for request in resource.requests:
             request.finish()
@@ -1286,7 +1295,7 @@ class TestFarewell:
         client.get()
         done = self.leaves(client)
         client.let_pass(0)
-        assert client.goaways == [(engine.LAST_STREAM, 0), (1, 0)]
+        assert client.goaways == [(h2frames.LAST_STREAM, 0), (1, 0)]
         assert client.wire.transport.sent_eof
         client.wire.half_close()
         assert (client.wire.closed, done) == (True, [None])
@@ -1295,9 +1304,9 @@ class TestFarewell:
         client = Client(site(settings=limits(linger_seconds=3)), talks=False)
         self.leaves(client)
         client.let_pass(2)
-        assert client.goaways == [(engine.LAST_STREAM, 0)]
+        assert client.goaways == [(h2frames.LAST_STREAM, 0)]
         client.let_pass(1)
-        assert client.goaways == [(engine.LAST_STREAM, 0), (0, 0)]
+        assert client.goaways == [(h2frames.LAST_STREAM, 0), (0, 0)]
 
     def test_ends_at_the_deadline(self) -> None:
         resource = Does()
@@ -1318,7 +1327,7 @@ class TestFarewell:
         client.get()
         done = self.leaves(client), self.leaves(client)
         client.let_pass(1)
-        assert client.goaways == [(engine.LAST_STREAM, 0), (1, 0)]
+        assert client.goaways == [(h2frames.LAST_STREAM, 0), (1, 0)]
         later = self.leaves(client)
         resource.request.finish()
         client.let_pass(0)
@@ -1342,7 +1351,10 @@ class TestFarewell:
         answer = client.get()
         client.wire.send(GoAwayFrame(0).serialize())
         client.let_pass(10)
+        self.leaves(client)
+        client.let_pass(1)
         assert not client.wire.transport.sent_eof
+        assert client.goaways == [(1, 0)]
         resource.request.write(b"body")
         resource.request.finish()
         client.let_pass(0)
@@ -1483,7 +1495,7 @@ class TestRace:
         client = Client(site(Does(render)), settings=WIDE)
         other, cutting = client.ask("/other"), client.ask("/cutting")
         client.talk()
-        assert other.reset == engine.CANCEL
+        assert other.reset == h2frames.CANCEL
         assert (len(cutting.body), cutting.ended) == (500_000, True)
         assert client.goaways == []
 
@@ -1520,7 +1532,7 @@ class TestTLS:
         client = self.client(site(settings=limits(keepalive_seconds=10)))
         assert client.get().status == 200
         client.let_pass(10)
-        assert client.goaways == [(engine.LAST_STREAM, 0), (1, 0)]
+        assert client.goaways == [(h2frames.LAST_STREAM, 0), (1, 0)]
         wire: Any = client.wire
         wire.close_notify()
         assert client.wire.closed

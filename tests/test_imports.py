@@ -15,8 +15,8 @@ PACKAGE = Path(switchd.__file__).parent
 # Each layer imports only what stands in a line above it.
 LAYERS = [
     {"interfaces"},
-    {"errors"},
-    {"negotiation", "handover", "schema", "events"},
+    {"errors", "frames"},
+    {"calm", "negotiation", "handover", "schema", "events"},
     {"config", "decision", "engine", "messages", "testing", "client", "pages", "pipe", "protocols"},
     {"fields", "plugins", "request", "routes"},
     {"http1", "http2"},

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hyperframe.frame import PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
-from switchd import engine
+from switchd import calm, engine
 from tests.frames import (
     CONTINUATION,
     END_HEADERS,
@@ -49,7 +49,7 @@ from tests.frames import (
 )
 
 Connect = Callable[..., Peer]
-(BURST, RATE), (IDLE_BURST, IDLE_RATE) = engine.RESETS, engine.IDLE_FRAMES
+(BURST, RATE), (IDLE_BURST, IDLE_RATE) = calm.RESETS, calm.IDLE_FRAMES
 LATER = block(request((b":path", b"/later")))
 
 
@@ -223,15 +223,15 @@ def test_cve_2019_9515_settings_cost_no_more_than_others(connect: Connect) -> No
 
 def test_cve_2020_11080_a_frame_has_only_so_many_of_them(connect: Connect) -> None:
     peer = connect()
-    peer.send(settings(*((key, 1) for key in range(10, 10 + engine.MOST_SETTINGS + 1))))
+    peer.send(settings(*((key, 1) for key in range(10, 10 + calm.MOST_SETTINGS + 1))))
     assert calmed(peer)
 
 
 def test_settings_that_nobody_knows_are_not_kept(connect: Connect) -> None:
     """h2 would keep 65536 of them, some 50 MB, and look at each of them for each SETTINGS frame that follows."""
     peer = connect()
-    for start in range(10, 10_000, engine.MOST_SETTINGS):
-        peer.send(settings(*((key, 1) for key in range(start, start + engine.MOST_SETTINGS))))
+    for start in range(10, 10_000, calm.MOST_SETTINGS):
+        peer.send(settings(*((key, 1) for key in range(start, start + calm.MOST_SETTINGS))))
     assert peer.works
     assert len(peer.wire.transport.protocol.engine._h2.remote_settings) < 10
 
