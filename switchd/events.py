@@ -143,8 +143,8 @@ Event = BrokenPlugin | Dropped | Listening | Switched | Ended | Rejected
 
 
 def log(event: Event) -> None:
-    """Write an event to the log."""
-    _log.emit(event.level, event.text, event=event)
+    """Write an event to the log. Its sentence is made here: in Twisted's way that takes as long as all the rest."""
+    _log.emit(event.level, "{sentence}", sentence=event.text.format(event=event), event=event)
 
 
 def escaped(data: bytes | str) -> str:
