@@ -294,6 +294,26 @@ def test_whatever_comes_is_read_or_refused(fields: list[tuple[bytes, bytes]]) ->
             assert isinstance(read(first), Handshake)
 
 
+NAMES = (b"origin", b"host", b"sec-websocket-protocol", b"sec-websocket-extensions", b"x-forwarded-for", b"cookie")
+VALUES = st.one_of(
+    st.binary(max_size=40),
+    st.sampled_from([b"permessage-deflate; client_max_window_bits=9", b"http://[::1", b"[", b"a, b", b"//", b"null"]),
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=6),
+    st.one_of(st.binary(min_size=1, max_size=20), st.sampled_from([b"//[", b"http://[", b"*", b"/%", b"/?%zz&&=="])),
+)
+def test_whatever_is_asked_has_an_answer(fields: list[tuple[bytes, bytes]], target: bytes) -> None:
+    first = evolve(asked(VERSION, KEYED), target=target)
+    first = evolve(first, headers=(*first.headers[1:], *fields))
+    answer = switch(ECHO, origins=["*"], subprotocols=["a"]).offer(first, WEBSOCKET)
+    assert isinstance(answer, Accept | Refuse)
+    if isinstance(answer, Accept):
+        answer.abandon()
+
+
 def test_another_client_than_ours_shakes_hands() -> None:
     client = Client(site(ECHO, subprotocols=["chat"]), subprotocols=["superchat", "chat"])
     assert client.accepted.subprotocol == "chat"

@@ -26,7 +26,7 @@ from twisted.internet.testing import MemoryReactorClock
 from wsproto.events import Ping
 
 from switchd import schema
-from switchd.interfaces import Offer
+from switchd.interfaces import Accept, Offer
 from switchd.protocols.websocket.switch import WebSocket
 from switchd.testing import assert_plugin_conforms, request
 from tests.serving import statuses
@@ -160,6 +160,27 @@ class TestCallbacks:
         assert protocol.is_open.called
         assert protocol.transport.getPeer() is wire.transport.getPeer()
         assert protocol.transport.noDelay
+
+    @pytest.mark.parametrize(
+        ("target", "path", "params"),
+        [
+            (b"/", "/", {}),
+            (b"//[", "//[", {}),
+            (b"/a//b?c=%20&c=", "/a//b", {"c": [" "]}),
+            (b"http://example.org", "/", {}),
+            (b"HTTP://example.org:81?q=1", "/", {"q": ["1"]}),
+            (b"http://example.org/a?q=1?2", "/a", {"q": ["1?2"]}),
+            (b"/\xe4?\xe4=\xff", "/\xe4", {"\xe4": ["\xff"]}),
+        ],
+    )
+    def test_whatever_the_target_is(
+        self, recorder: type[Recorder], target: bytes, path: str, params: dict[str, list[str]]
+    ) -> None:
+        fields = [(b"sec-websocket-version", b"13"), (b"sec-websocket-key", KEY)]
+        asked = request(path=target, headers=fields, upgrade=b"websocket")
+        assert isinstance(switch(recorder).offer(asked, Offer(b"websocket")), Accept)
+        (protocol,) = recorder.made
+        assert (protocol.http_request_path, protocol.http_request_params) == (path, params)
 
     def test_the_class_keeps_its_name_and_the_instance_its_class(self, recorder: type[Recorder]) -> None:
         Client(site(recorder))

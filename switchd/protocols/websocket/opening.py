@@ -7,10 +7,11 @@ before there is a connection to give away, so until then the handler has a trans
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from attrs import frozen
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
@@ -20,6 +21,8 @@ from zope.interface import implementer
 from switchd.interfaces import Header, Refuse, Request
 from switchd.protocols.websocket.channel import abandon
 from switchd.protocols.websocket.handshake import Extension, Handshake, refusal
+
+_IS_ABSOLUTE = re.compile("https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL).fullmatch
 
 
 @implementer(ITransport)
@@ -169,16 +172,16 @@ def _show(protocol: Any, request: Request, handshake: Handshake, trusted: int) -
     names = dict.fromkeys(name for name, _ in request.headers)
     headers = {name.decode("latin-1"): b", ".join(request.values(name)).decode("latin-1") for name in names}
     target = request.target.decode("latin-1")
-    parts = urlsplit(target)
+    authority, path, query = _parts(target)
     protocol.http_headers = headers
     protocol.http_status_line = f"{request.method.decode()} {target} HTTP/{'1.1' if request.how == 'upgrade' else '2'}"
     protocol.http_request_data = b"\r\n".join(
         [protocol.http_status_line.encode("latin-1"), *(b": ".join(header) for header in request.headers), b"", b""]
     )
     protocol.http_request_uri = target
-    protocol.http_request_path = parts.path
-    protocol.http_request_params = parse_qs(parts.query)
-    protocol.http_request_host = _without_port(headers.get("host", parts.netloc))
+    protocol.http_request_path = path
+    protocol.http_request_params = parse_qs(query)
+    protocol.http_request_host = _without_port(headers.get("host", authority))
     protocol.websocket_version = 13
     protocol.websocket_protocols = list(handshake.subprotocols)
     protocol.websocket_origin = handshake.origin or ""
@@ -188,6 +191,14 @@ def _show(protocol: Any, request: Request, handshake: Handshake, trusted: int) -
     forwarded = headers.get("x-forwarded-for")
     if trusted and forwarded:
         protocol.peer = [address.strip() for address in forwarded.split(",")][-trusted:][0]
+
+
+def _parts(target: str) -> tuple[str, str, str]:
+    """Authority, path and query of a request target. Not `urlsplit`, which takes "//[" for an URL, and refuses it."""
+    absolute = _IS_ABSOLUTE(target)
+    authority, rest = absolute.groups() if absolute else ("", target)
+    path, _, query = rest.partition("?")
+    return authority, path or "/", query
 
 
 def _without_port(host: str) -> str:
