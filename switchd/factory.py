@@ -218,9 +218,12 @@ class SwitchFactory(Site):
         return f"{connection.id}.{next(self._requests):x}"
 
     def switched(self, connection: Connection, asked: Asked, verdict: Verdict) -> None:
+        self._became(connection, verdict.candidate.upgrade, asked.path)
+
+    def _became(self, connection: Connection, token: bytes, path: bytes) -> None:
         now = self.reactor.seconds()
-        connection.stack += (verdict.candidate.upgrade.decode("ascii"),)
-        connection.path = events.escaped(asked.path)
+        connection.stack += (token.decode("ascii"),)
+        connection.path = events.escaped(path)
         seconds, connection.since = now - connection.since, now
         self._publish(events.Switched(connection.id, connection.peer, connection.path, connection.stack, seconds))
 
@@ -241,10 +244,7 @@ class SwitchFactory(Site):
 
     def began_http2(self, connection: Connection) -> http2.Session:
         """A connection speaks HTTP/2 from its first byte."""
-        now = self.reactor.seconds()
-        connection.stack, connection.path = ("h2c",), "*"
-        seconds, connection.since = now - connection.since, now
-        self._publish(events.Switched(connection.id, connection.peer, connection.path, connection.stack, seconds))
+        self._became(connection, http2.TOKEN, b"*")
         return http2.Session(self, connection)
 
     def _lost(self, connection: Connection, reason: Failure) -> None:

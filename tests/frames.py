@@ -320,6 +320,10 @@ class Peer:
         assert not [one for one in self.server.factory.connections if one.transport is self.wire.transport]
 
 
+Connect = Callable[..., Peer]
+"""Connects a new peer: what the fixture `peers` gives."""
+
+
 class Rooms(Page):
     """Answers with what it was asked; or, by path, later (it is in `requests`), with many bytes, or with a status."""
 
@@ -359,7 +363,7 @@ def requests(server: Site) -> list[Any]:
 
 
 @contextmanager
-def peers() -> Iterator[Callable[..., Peer]]:
+def peers() -> Iterator[Connect]:
     """What makes clients, each of a server of its own if it is not given. In the end nothing may be left of them, nor
     may anything have failed."""
     made: list[Peer] = []

@@ -135,6 +135,17 @@ class Pull:
         self.stopped += 1
 
 
+def pulling(pieces: list[bytes]) -> tuple[Does, list[Pull]]:
+    """A resource whose answer is pulled, and the producers that it has made."""
+    made: list[Pull] = []
+
+    def render(request: Any) -> Any:
+        made.append(Pull(request, list(pieces)))
+        return NOT_DONE_YET
+
+    return Does(render), made
+
+
 def pushing(pieces: int = 1000) -> tuple[Does, list[Push]]:
     """A resource that answers by a push producer; and those producers."""
     made: list[Push] = []
@@ -741,13 +752,8 @@ class TestProducer:
         assert [one.told[-2:] for one in made] == [["pause", "stop"]] * 2
 
     def test_that_pulls_is_asked_as_the_client_takes_it(self) -> None:
-        made: list[Pull] = []
-
-        def render(request: Any) -> Any:
-            made.append(Pull(request, [b"x" * 20_000] * 50))
-            return NOT_DONE_YET
-
-        client = Client(site(Does(render)))
+        resource, made = pulling([b"x" * 20_000] * 50)
+        client = Client(site(resource))
         client.reads = False
         answer = client.get()
         (pull,) = made
@@ -759,13 +765,8 @@ class TestProducer:
         assert (len(answer.body), answer.ended, pull.asked, pull.stopped) == (1_000_000, True, 50, 0)
 
     def test_that_pulls_and_has_nothing_is_asked_once_a_turn(self) -> None:
-        made: list[Pull] = []
-
-        def render(request: Any) -> Any:
-            made.append(Pull(request, [b"a", b"", b"", b"b", b"", b"c"] * 100))
-            return NOT_DONE_YET
-
-        client = Client(site(Does(render)))
+        resource, made = pulling([b"a", b"", b"", b"b", b"", b"c"] * 100)
+        client = Client(site(resource))
         client.ask()
         scheduled = _counted(client.site.clock, "callLater")
         client.wire.send(client.output())
@@ -776,13 +777,8 @@ class TestProducer:
         assert (answer.body, answer.ended, made[0].asked) == (b"abc" * 100, True, 600)
 
     def test_that_pulls_is_stopped_when_the_client_resets(self) -> None:
-        made: list[Pull] = []
-
-        def render(request: Any) -> Any:
-            made.append(Pull(request, [b"x" * 20_000] * 50))
-            return NOT_DONE_YET
-
-        client = Client(site(Does(render)))
+        resource, made = pulling([b"x" * 20_000] * 50)
+        client = Client(site(resource))
         client.reads = False
         answer = client.get()
         asked = made[0].asked

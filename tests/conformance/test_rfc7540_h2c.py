@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from hyperframe.frame import SettingsFrame
@@ -24,7 +24,7 @@ from tests.frames import (
     SETTINGS_TIMEOUT,
     SETTLED,
     STREAM_CLOSED,
-    Peer,
+    Connect,
     Rooms,
     data,
     headers,
@@ -41,7 +41,6 @@ from tests.frames import (
 from tests.serving import Site, answers, statuses
 from tests.wires import TLSWire
 
-Connect = Callable[..., Peer]
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
 
 

@@ -28,6 +28,7 @@ from tests.frames import (
     PROTOCOL_ERROR,
     SETTLED,
     UNKNOWN,
+    Connect,
     Peer,
     Rooms,
     block,
@@ -48,7 +49,6 @@ from tests.frames import (
     update,
 )
 
-Connect = Callable[..., Peer]
 (BURST, RATE), (IDLE_BURST, IDLE_RATE) = calm.RESETS, calm.IDLE_FRAMES
 LATER = block(request((b":path", b"/later")))
 

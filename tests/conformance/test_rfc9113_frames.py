@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -46,6 +46,7 @@ from tests.frames import (
     STREAM_CLOSED,
     UNKNOWN,
     WINDOW_UPDATE,
+    Connect,
     Peer,
     block,
     data,
@@ -66,8 +67,6 @@ from tests.frames import (
     update,
 )
 from tests.serving import statuses
-
-Connect = Callable[..., Peer]
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from tests.frames import (
     NO_ERROR,
     PROTOCOL_ERROR,
     STREAM_CLOSED,
-    Peer,
+    Connect,
     Rooms,
     block,
     data,
@@ -28,7 +28,6 @@ from tests.frames import (
     site,
 )
 
-Connect = Callable[..., Peer]
 TRAILERS = END_STREAM | END_HEADERS
 
 

@@ -21,11 +21,13 @@ VERSION = b"13"
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_IS_TOKEN = re.compile(_TOKEN).fullmatch
+TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+"""A token (RFC 9110 section 5.6.2), as a regular expression: the name of a field, a subprotocol, an extension."""
+
+is_token = re.compile(TOKEN).fullmatch
 # extension-param = token [ "=" ( token | quoted-string ) ], and what is quoted must be a token too (section 9.1).
-_PARAMETER = re.compile(rf'[ \t]*;[ \t]*({_TOKEN})(?:[ \t]*=[ \t]*(?:({_TOKEN})|"({_TOKEN})"))?')
-_EXTENSION = re.compile(rf"[ \t]*({_TOKEN})((?:{_PARAMETER.pattern})*)[ \t]*(?:,|$)")
+_PARAMETER = re.compile(rf'[ \t]*;[ \t]*({TOKEN})(?:[ \t]*=[ \t]*(?:({TOKEN})|"({TOKEN})"))?')
+_EXTENSION = re.compile(rf"[ \t]*({TOKEN})((?:{_PARAMETER.pattern})*)[ \t]*(?:,|$)")
 _NOTHING = re.compile(r"[ \t]*(?:,|$)")  # an empty element of a list (RFC 9110 section 5.6.1)
 
 
@@ -130,7 +132,7 @@ def _joined(request: Request, name: bytes) -> str:
 
 def _subprotocols(value: str) -> tuple[str, ...]:
     names = tuple(name.strip(" \t") for name in value.split(",") if name.strip(" \t"))
-    if not all(map(_IS_TOKEN, names)):
+    if not all(map(is_token, names)):
         raise BadHandshake(400, "Sec-WebSocket-Protocol lists something that is no token")
     if len(set(names)) != len(names):
         raise BadHandshake(400, "Sec-WebSocket-Protocol lists a subprotocol twice")

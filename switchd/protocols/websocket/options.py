@@ -11,9 +11,9 @@ from attrs import Attribute, field, frozen
 from switchd.interfaces import Range
 from switchd.protocols.websocket import origins
 from switchd.protocols.websocket.handlers import load
+from switchd.protocols.websocket.handshake import TOKEN, is_token
 
-_IS_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_IS_HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[ \t]*[\x20-\x7e\t]*").fullmatch
+_IS_HEADER = re.compile(rf"{TOKEN}:[ \t]*[\x20-\x7e\t]*").fullmatch
 
 _Bytes = Annotated[int, Range(1, 2**31 - 1, "bytes")]
 _Seconds = Annotated[float, Range(0, 86400, "seconds")]
@@ -68,7 +68,7 @@ class Options:
     """
 
     handler: str = field(validator=_is_handler)
-    subprotocols: tuple[str, ...] = field(default=(), validator=_each(_IS_TOKEN, "a subprotocol's name, a token"))
+    subprotocols: tuple[str, ...] = field(default=(), validator=_each(is_token, "a subprotocol's name, a token"))
     origins: tuple[str, ...] = field(
         default=(origins.SAME,),
         validator=_each(_is_origin, '"same-origin", "*", "null" or an origin such as "https://example.org"'),

@@ -45,7 +45,6 @@ class WebSocket:
         self._of_class: dict[type, options.Options] = {}
         self._headers = (*fields(self._factory.headers), *map(_field, settings.headers))
         self._count = 0
-        self._started = False
         if self._factory.allowedOrigins != ["*"]:
             raise ValueError("its factory has allowedOrigins, which are not used here: set origins instead")
         set_clock(self._factory, context.reactor)
@@ -116,8 +115,7 @@ class WebSocket:
         return found
 
     def _start(self) -> None:
-        if not self._started:
-            self._started = True
+        if not self._factory.numPorts:
             self._factory.doStart()
             if IReactorCore.providedBy(self._reactor):
                 self._reactor.addSystemEventTrigger("after", "shutdown", self._factory.doStop)
