@@ -200,7 +200,10 @@ def test_a_list_of_extensions_is_read(values: list[bytes], found: tuple[Extensio
     assert read(asked(VERSION, KEYED, *fields)).extensions == found
 
 
-@pytest.mark.parametrize("value", [b"a;", b"a; =1", b"a b", b"a; x=", b'a; x="1', b'a; x="1 2"', b";", b"a=1", b"\xe4"])
+@pytest.mark.parametrize(
+    "value",
+    [b"a;", b"a; =1", b"a b", b"a; x=", b'a; x="1', b'a; x="1 2"', b";", b"a=1", b"\xe4", b"\n", b"a\n"],
+)
 def test_what_is_no_list_of_extensions_is_400(value: bytes) -> None:
     assert refused(VERSION, KEYED, (b"sec-websocket-extensions", value)).status == 400
 

@@ -27,8 +27,8 @@ TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 is_token = re.compile(TOKEN).fullmatch
 # extension-param = token [ "=" ( token | quoted-string ) ], and what is quoted must be a token too (section 9.1).
 _PARAMETER = re.compile(rf'[ \t]*;[ \t]*({TOKEN})(?:[ \t]*=[ \t]*(?:({TOKEN})|"({TOKEN})"))?')
-_EXTENSION = re.compile(rf"[ \t]*({TOKEN})((?:{_PARAMETER.pattern})*)[ \t]*(?:,|$)")
-_NOTHING = re.compile(r"[ \t]*(?:,|$)")  # an empty element of a list (RFC 9110 section 5.6.1)
+_EXTENSION = re.compile(rf"[ \t]*({TOKEN})((?:{_PARAMETER.pattern})*)[ \t]*(?:,|\Z)")
+_NOTHING = re.compile(r"[ \t]*(?:,|\Z)")  # an empty element of a list (RFC 9110 section 5.6.1)
 
 
 @frozen
