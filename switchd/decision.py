@@ -1,4 +1,7 @@
-"""Asking the plugins: one decision, waited for, answered once; an acceptance that comes after that is abandoned."""
+"""Asking the plugins: one decision, waited for, answered once; an acceptance that comes after that is abandoned.
+
+What is accepted is then made ready (`prepare`), so that nothing can fail any more when the answer is written.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from switchd.errors import BadAnswer
-from switchd.interfaces import Accept, Refuse, Request
-from switchd.negotiation import Candidate, Candidates
+from switchd.interfaces import Accept, ISession, Refuse, Request
+from switchd.negotiation import Candidate, Candidates, switching_head
 
 _log = Logger()
 
@@ -26,14 +30,50 @@ class Verdict:
     answer: Accept | Refuse
 
 
-async def ask(asked: Request, found: Candidates) -> Verdict | None:
+@frozen
+class Foretold:
+    """A question that has been put to the first candidate already, before there was somebody to wait for the answer.
+
+    Attributes:
+        asked: The request.
+        found: Who is to be asked about it; perhaps nobody.
+        answer: What the first of them said: unread, and perhaps an awaitable.
+        failed: Whether that was accepted, and could not be made ready: `prepare` has said why.
+    """
+
+    asked: Request
+    found: Candidates
+    answer: Any
+    failed: bool = False
+
+
+def first_answer(asked: Request, found: Candidates) -> Any:
+    """Ask the first candidate. What it raises becomes an answer that raises it."""
+    candidate = found.found[0]
+    try:
+        return candidate.entry.switch.offer(asked, candidate.offer)
+    except Exception:
+        return fail(Failure())
+
+
+async def ask(asked: Request, found: Candidates, foretold: Foretold | None = None) -> Verdict | None:
     """Ask the candidates in turn, until one does not say None.
+
+    Args:
+        asked: The request.
+        found: The candidates.
+        foretold: If the first one has been asked already.
 
     Raises:
         BadAnswer: One said something else.
         Exception: Whatever a plugin raises.
     """
-    for candidate in found.found:
+    candidates = iter(found.found)
+    if foretold is not None:
+        verdict = await _read(foretold.answer, next(candidates))
+        if verdict is not None:
+            return verdict
+    for candidate in candidates:
         verdict = await ask_one(asked, candidate)
         if verdict is not None:
             return verdict
@@ -42,7 +82,10 @@ async def ask(asked: Request, found: Candidates) -> Verdict | None:
 
 async def ask_one(asked: Request, candidate: Candidate) -> Verdict | None:
     """Ask one candidate; it raises what `ask` raises."""
-    answer: Any = candidate.entry.switch.offer(asked, candidate.offer)
+    return await _read(candidate.entry.switch.offer(asked, candidate.offer), candidate)
+
+
+async def _read(answer: Any, candidate: Candidate) -> Verdict | None:
     if inspect.isawaitable(answer):
         answer = await answer
     if isinstance(answer, Accept | Refuse):
@@ -64,6 +107,7 @@ class Decision:
         failed: Called if a plugin raised, which has been logged.
         broken: Called if `decided` or `failed` raised, which has been logged: in a Deferred it would be lost, and the
             connection would wait for ever.
+        foretold: If the first candidate has been asked already.
     """
 
     def __init__(
@@ -73,6 +117,7 @@ class Decision:
         decided: Callable[[Verdict | None], object],
         failed: Callable[[], object],
         broken: Callable[[], object],
+        foretold: Foretold | None = None,
     ) -> None:
         self.pending = True
         self._asked = asked
@@ -80,11 +125,12 @@ class Decision:
         self._decided = decided
         self._failed = failed
         self._broken = broken
+        self._foretold = foretold
         self._waiting: Deferred[Any] | None = None
 
     def start(self) -> None:
         """Ask."""
-        self._waiting = waiting = Deferred.fromCoroutine(ask(self._asked, self._found))
+        self._waiting = waiting = Deferred.fromCoroutine(ask(self._asked, self._found, self._foretold))
         waiting.addCallbacks(self._answer, self._fail)
         waiting.addErrback(self._break)
 
@@ -112,6 +158,28 @@ class Decision:
     def _break(self, failure: Failure) -> None:
         _log.failure("A switch failed", failure=failure)
         self._broken()
+
+
+def prepare(verdict: Verdict, session: ISession) -> tuple[bytes, IProtocol] | None:
+    """Make ready what has been accepted.
+
+    Returns:
+        The head of the 101 and the protocol that is to have the connection. None: the plugin is at fault, as has been
+        logged, and the answer is 500; there is nothing left to abandon.
+    """
+    accept = verdict.answer
+    assert isinstance(accept, Accept)
+    try:
+        head = switching_head(verdict.candidate, accept)
+    except Exception:
+        _log.failure("A plugin's answer cannot be sent")
+        abandon(accept)
+        return None
+    try:
+        return head, IProtocol(accept.build(session))
+    except Exception:
+        _log.failure("{plugin} could not build its protocol", plugin=verdict.candidate.entry.name)
+        return None
 
 
 def abandon(accept: Accept) -> None:

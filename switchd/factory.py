@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import count
 from typing import Any, cast
 
@@ -11,20 +12,26 @@ from attrs import define, frozen
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IListeningPort, ISSLTransport, IStreamServerEndpoint
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from switchd import config, events, http1, http2, plugins, routes
+from switchd import config, events, http1, http2, negotiation, plugins, routes
+from switchd.deadlines import Deadlines
 from switchd.decision import Verdict
-from switchd.engine import PREFACE
 from switchd.errors import ConfigurationError, Mistake, RequestError
-from switchd.handover import handover, occupant, pass_half_close, when_lost
+from switchd.first import First
+from switchd.handover import occupant, pass_half_close, when_lost
 from switchd.interfaces import Request as Asked
 from switchd.schema import in_words
+
+MOST_REMEMBERED = 256
+"""Combinations of offers for which the candidates are remembered: many more than there are kinds of clients."""
+
+REMEMBERED_BYTES = 200
+"""How long the fields of such an offer may be: longer ones are nobody's habit."""
 
 
 @frozen
@@ -157,8 +164,10 @@ class SwitchFactory(Site):
         self.connections: set[Connection] = set()
         self.entries = assembly.routes.entries
         self.switches = assembly.routes.switches
-        self._speaks_h2c = any(http2.TOKEN in entry.tokens for entry in assembly.routes.entries)
+        self.speaks_h2c = any(http2.TOKEN in entry.tokens for entry in assembly.routes.entries)
         self._publish = publish
+        self._candidates: dict[Any, negotiation.Candidates] = {}
+        self._deadlines: dict[float, Deadlines] = {}  # as many as `limits` has different times
         self._ids = count(1)
         self._requests = count(1)
         self._waiting: list[Deferred[None]] = []
@@ -166,9 +175,9 @@ class SwitchFactory(Site):
             self.logPath = str(assembly.config.folder / settings.access_log)
         self._logs_access = settings.access_log != ""
 
-    def buildProtocol(self, addr: IAddress | None) -> http1.Channel | _Preface:  # type: ignore[override]
-        """The protocol that gets a connection's first byte: HTTP/1.1's, unless it may turn out to be HTTP/2."""
-        return _Preface(self) if self._speaks_h2c else self.channel()
+    def buildProtocol(self, addr: IAddress | None) -> First:  # type: ignore[override]
+        """The protocol that gets a connection's first bytes."""
+        return First(self)
 
     def channel(self) -> http1.Channel:
         """A channel that speaks HTTP/1.1."""
@@ -208,10 +217,30 @@ class SwitchFactory(Site):
 
     # http1.Server
 
+    def candidates(
+        self, asked: Asked, version: bytes, entries: tuple[negotiation.Entry, ...]
+    ) -> negotiation.Candidates:
+        """Remembered, because nearly all clients offer the same few things in the same few ways."""
+        key = (entries, version, asked.values(b"upgrade"), asked.values(b"connection"))
+        found = self._candidates.get(key)
+        if found is None:
+            found = negotiation.candidates(asked, version, entries, self.prefer)
+            if sum(map(len, (*key[2], *key[3]))) <= REMEMBERED_BYTES:
+                if len(self._candidates) >= MOST_REMEMBERED:
+                    self._candidates.clear()
+                self._candidates[key] = found
+        return found
+
+    def deadlines(self, seconds: float) -> Deadlines:
+        found = self._deadlines.get(seconds)
+        if found is None:
+            found = self._deadlines[seconds] = Deadlines(self.reactor, seconds)
+        return found
+
     def opened(self, transport: Any) -> Connection:
         connection = Connection(f"{next(self._ids):x}", transport, self.reactor.seconds())
         self.connections.add(connection)
-        when_lost(transport, lambda reason: self._lost(connection, reason))
+        when_lost(transport, partial(self._lost, connection))
         return connection
 
     def request_id(self, connection: Connection) -> str:
@@ -259,49 +288,6 @@ class SwitchFactory(Site):
             waiting, self._waiting = self._waiting, []
             for empty in waiting:
                 empty.callback(None)
-
-
-class _Preface(Protocol):
-    """Tells a client that speaks HTTP/2 at once ("prior knowledge", RFC 9113 section 3.3) from all others.
-
-    Args:
-        factory: Builds what the connection turns out to need.
-    """
-
-    transport: Any
-
-    def __init__(self, factory: SwitchFactory) -> None:
-        self._factory = factory
-        self._received = b""
-        self._deadline: Any = None
-
-    def connectionMade(self) -> None:
-        pass_half_close(self.transport)
-        self._connection = self._factory.opened(self.transport)
-        seconds = self._factory.limits.head_seconds
-        self._deadline = self._factory.reactor.callLater(seconds, self.transport.loseConnection)
-        if ISSLTransport.providedBy(self.transport):
-            self._become_http1()  # in TLS it is agreed on by ALPN (section 3.2)
-
-    def dataReceived(self, data: bytes) -> None:
-        self._received += data
-        if self._received.startswith(PREFACE):
-            self._become(self._factory.began_http2(self._connection))
-        elif not PREFACE.startswith(self._received):
-            self._become_http1()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._deadline.active():
-            self._deadline.cancel()
-
-    def _become_http1(self) -> None:
-        channel = self._factory.channel()
-        channel.connection = self._connection
-        self._become(channel)
-
-    def _become(self, protocol: Any) -> None:
-        self._deadline.cancel()
-        handover(self.transport, protocol, self._received)
 
 
 def _cause(connection: Connection, reason: Failure) -> tuple[str, str]:

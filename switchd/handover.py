@@ -57,6 +57,11 @@ def handover(transport: Any, protocol: IProtocol, early: bytes = b"", *, eof: bo
     """
     slot = _slot(transport)
     eof = pass_half_close(transport) or eof
+    if not (early or eof or isinstance(slot.protocol, _Gate)):
+        transport.resumeProducing()
+        slot.protocol = protocol
+        _connect(transport, protocol)
+        return
     gate = _Gate(transport, protocol, [early] if early else [], eof)
     if isinstance(slot.protocol, _Gate):
         slot.protocol.retire_for(gate)
@@ -65,6 +70,14 @@ def handover(transport: Any, protocol: IProtocol, early: bytes = b"", *, eof: bo
         transport.resumeProducing()
     slot.protocol = gate
     gate.connect()
+
+
+def _connect(transport: Any, protocol: IProtocol) -> None:
+    """Without anything to be given to it before what comes from the network, a protocol needs nobody in between."""
+    try:
+        protocol.makeConnection(transport)
+    except Exception:
+        _Gate(transport, protocol, [], False).fail(Failure())
 
 
 def occupant(transport: Any) -> IProtocol | None:
@@ -84,23 +97,26 @@ def when_lost(transport: Any, callback: Callable[[Failure], object]) -> None:
     It belongs to the transport, not to a protocol: it survives any number of handovers and costs nothing until then.
     There may be several; they are called in the order in which they were set.
     """
-    hook = vars(transport).get("connectionLost")
+    hook = transport.connectionLost
     if not isinstance(hook, _Lost):
-        hook = vars(transport)["connectionLost"] = _Lost(transport)
-    hook.callbacks.append(callback)
+        hook = transport.connectionLost = _Lost(transport)
+    hook.callbacks += (callback,)
 
 
 class _Lost:
     """Takes the place of a transport's `connectionLost`."""
 
+    __slots__ = ("_original", "_transport", "callbacks")
+
     def __init__(self, transport: Any) -> None:
-        self.callbacks: list[Callable[[Failure], object]] = []
+        self.callbacks: tuple[Callable[[Failure], object], ...] = ()
         self._transport = transport
         self._original = transport.connectionLost
 
     def __call__(self, reason: Failure) -> None:
         # Gone before it is used, so that transport and hook are no cycle and a second call finds the transport's own.
-        vars(self._transport).pop("connectionLost", None)
+        if self._transport.connectionLost is self:
+            del self._transport.connectionLost
         gate = _slot(self._transport).protocol
         failure = gate.failure if isinstance(gate, _Gate) else None
         try:
@@ -123,17 +139,17 @@ def pass_half_close(transport: Any) -> bool:
     Returns:
         Whether the client has half-closed already, as far as has been seen since the first call.
     """
-    bottom = transport
+    bottom: Any = transport
     while isinstance(bottom, ProtocolWrapper):
         if isinstance(bottom, BufferingTLSTransport):
             _flush_before_shutdown(bottom)
         bottom = bottom.transport
+    if isinstance(getattr(bottom, "readConnectionLost", None), _HalfClose):
+        return bool(bottom.readConnectionLost.seen)
     if not IHalfCloseableDescriptor.providedBy(bottom):
         return False
-    hook = vars(bottom).get("readConnectionLost")
-    if not isinstance(hook, _HalfClose):
-        hook = vars(bottom)["readConnectionLost"] = _HalfClose(bottom)
-    return hook.seen
+    bottom.readConnectionLost = _HalfClose(bottom)  # type: ignore[method-assign]  # on the instance
+    return False
 
 
 def _flush_before_shutdown(session: Any) -> None:
@@ -162,6 +178,8 @@ def close_when_sent(transport: Any) -> None:
 
 class _HalfClose:
     """Takes the place of a transport's `readConnectionLost`."""
+
+    __slots__ = ("_bottom", "seen")
 
     def __init__(self, bottom: Any) -> None:
         self._bottom = bottom
@@ -201,6 +219,8 @@ def _wrappers(protocol: Any) -> Iterator[Any]:
 
 class _Slot:
     """The attribute of some object that holds a transport's protocol."""
+
+    __slots__ = ("_name", "_owner")
 
     def __init__(self, owner: Any, name: str) -> None:
         self._owner = owner
@@ -322,9 +342,10 @@ class _Gate:
         try:
             function(*arguments)
         except Exception:
-            self._fail(Failure())
+            self.fail(Failure())
 
-    def _fail(self, failure: Failure) -> None:
+    def fail(self, failure: Failure) -> None:
+        """The protocol has failed: close, and stay in its place to tell it so."""
         _log.failure("{protocol!r} failed as it took its connection", failure=failure, protocol=self.protocol)
         self.failure = failure
         self._closed = True

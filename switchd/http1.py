@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
 from twisted.internet.interfaces import (
-    IDelayedCall,
+    IAddress,
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
@@ -32,16 +32,18 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder
+from twisted.web.http import OK, HTTPChannel, _ChunkedTransferDecoder
+from twisted.web.http_headers import Headers, _nameEncoder
 from zope.interface import implementer
 
-from switchd import messages, negotiation
+from switchd import heads, messages, negotiation
 from switchd.config import Limits
-from switchd.decision import Decision, Verdict, abandon
+from switchd.deadlines import Deadlines
+from switchd.decision import Decision, Foretold, Verdict, abandon, prepare
 from switchd.errors import RequestError
 from switchd.events import escaped
 from switchd.handover import handover, pass_half_close
-from switchd.interfaces import Accept, Early, ISession, Offer, Refuse
+from switchd.interfaces import Accept, Early, Header, ISession, Offer, Refuse
 from switchd.interfaces import Request as Asked
 from switchd.request import OrdinaryRequest, default_fields
 
@@ -50,6 +52,7 @@ LINGER_BYTES = 64 * 1024 * 1024
 a whole upload before it reads finds the answer, and not for ever."""
 
 _log = Logger()
+_canonical = _nameEncoder.encode
 
 
 class Server(Protocol):
@@ -57,12 +60,19 @@ class Server(Protocol):
 
     reactor: Any
     limits: Limits
-    prefer: Literal["client", "server"]
     advertise: bool
     header: bytes
 
     def switches(self, path: bytes) -> tuple[negotiation.Entry, ...]:
         """The `[[switch]]` entries that match a raw path, in the order of asking."""
+
+    def candidates(
+        self, asked: Asked, version: bytes, entries: tuple[negotiation.Entry, ...]
+    ) -> negotiation.Candidates:
+        """See `negotiation.candidates`."""
+
+    def deadlines(self, seconds: float) -> Deadlines:
+        """Where to wait for so long."""
 
     def opened(self, transport: Any) -> Any:
         """A connection has come; returns what stands for it."""
@@ -111,7 +121,7 @@ class Request(OrdinaryRequest):
 
     Attributes:
         target: The request target as sent.
-        lines: The header field lines as sent, for those who need their order.
+        fields: The header fields in the order in which they came, with names in lower case.
     """
 
     channel: Channel
@@ -119,16 +129,20 @@ class Request(OrdinaryRequest):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.target = b""
-        self.lines: list[bytes] = []
+        self.fields: tuple[Header, ...] | list[Header] = []
 
     def process(self) -> None:
         """Called when the request is complete: let the switches have it, or else render it."""
+        foretold, self.channel.foretold = self.channel.foretold, None
+        if foretold is not None:
+            self.channel.go_on(self, foretold)
+            return
         entries = self.channel.server.switches(self.path)
         if not self.requestHeaders.hasHeader(b"Upgrade"):
             self.unclaimed(entries, ())
             return
         asked = self.asked()
-        found = negotiation.candidates(asked, self.clientproto, entries, self.channel.server.prefer)
+        found = self.channel.server.candidates(asked, self.clientproto, entries)
         if found.found:
             self.channel.decide(self, asked, found)
         else:
@@ -139,12 +153,11 @@ class Request(OrdinaryRequest):
         channel = self.channel
         body = self.content.read()
         self.content.seek(0)
-        split = (line.split(b":", 1) for line in self.lines)
         return Asked(
             method=self.method,
             target=self.target,
             path=unquote_to_bytes(self.path),
-            headers=tuple((name.lower(), value.strip(b" \t")) for name, value in split),
+            headers=tuple(self.fields),
             body=body,
             how="upgrade",
             peer=channel.getPeer(),
@@ -174,8 +187,32 @@ class Request(OrdinaryRequest):
         """See `twisted.web.server.Request`; the head is complete now, so this is where to add to it."""
         channel = getattr(self, "channel", None)
         if not self.startedWriting and channel is not None and self.code != 101 and self.clientproto == b"HTTP/1.1":
-            channel.advertise(self)
+            if channel.server.advertise:
+                channel.advertise(self)
+            if self._is_usual():
+                self._write_whole(data)
+                return
         super().write(data)
+
+    def _is_usual(self) -> bool:
+        """Whether head and body may be written as they are: without cookies, chunks, validators and encodings, and none
+        of the methods and status codes that have no body."""
+        return (
+            self.method == b"GET"
+            and self.code == OK
+            and b"Content-Length" in self.responseHeaders._rawHeaders
+            and self.lastModified is self.etag is self._encoder is None
+            and not (self.cookies or self._inFakeHead or self.finished or self._disconnected)
+        )
+
+    def _write_whole(self, data: bytes) -> None:
+        """What twisted.web comes to with such a response."""
+        raw = self.responseHeaders._rawHeaders
+        if raw[b"Content-Length"] != [b"0"] and b"Content-Type" not in raw and self.defaultContentType is not None:
+            raw[b"Content-Type"] = [self.defaultContentType]
+        self.startedWriting = 1
+        self.sentLength += len(data)
+        self.channel.writeHeaders(b"HTTP/1.1", b"200", self.code_message, self.responseHeaders, data)
 
     def retire(self) -> None:
         """The connection has been switched: nothing more will be written, and nothing of this is kept."""
@@ -210,6 +247,7 @@ class Channel(HTTPChannel):
         server: Who made it. Set, like `site` and `factory`, before it is connected.
         connection: What stands for the connection in logs, events and at shutdown.
         replay: A request to answer before any that the client sends; None for an ordinary connection.
+        foretold: What has been asked already about the first request; None: nothing.
     """
 
     server: Server
@@ -217,6 +255,7 @@ class Channel(HTTPChannel):
     _networkProducer: Any
     connection: Any = None
     replay: Asked | None = None
+    foretold: Foretold | None = None
     # Counted by us, with an answer: so not by twisted.web, which has none.
     maxHeaders = totalHeadersSize = 1 << 62
 
@@ -226,10 +265,23 @@ class Channel(HTTPChannel):
         self._eof = False
         self._lingering = False
         self._dropped = 0
-        self._deadline: IDelayedCall | None = None
+        self._deadlines: Deadlines | None = None
         self._decision: Decision | None = None
+        self._addresses: tuple[IAddress, IAddress] | None = None
 
     # The connection
+
+    def getPeer(self) -> IAddress:
+        """The client's address; asked for with each request, so it is remembered, as a transport does not."""
+        return (self._addresses or self._look_up())[0]
+
+    def getHost(self) -> IAddress:
+        """The address that it reached."""
+        return (self._addresses or self._look_up())[1]
+
+    def _look_up(self) -> tuple[IAddress, IAddress]:
+        self._addresses = (self.transport.getPeer(), self.transport.getHost())
+        return self._addresses
 
     def connectionMade(self) -> None:
         limits = self.server.limits
@@ -258,6 +310,10 @@ class Channel(HTTPChannel):
             self._drop(data)
             return
         try:
+            if self._idle and not (self._buffer or self._busyReceiving):
+                data = self._take_whole(data)
+                if not data or self._lingering:
+                    return
             if self._idle:
                 self._begin_head(data)
             super().dataReceived(data)
@@ -338,11 +394,46 @@ class Channel(HTTPChannel):
 
     def _wait(self, seconds: float | None, late: Callable[[], object] = lambda: None) -> None:
         """Enter a phase: `late` is called if it is not left within `seconds` (None: it may last)."""
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-        self._deadline = None if seconds is None else self.callLater(seconds, late)
+        if self._deadlines is not None:
+            self._deadlines.stop(self)
+        self._deadlines = None if seconds is None else self.server.deadlines(seconds)
+        if self._deadlines is not None:
+            self._deadlines.start(self, late)
 
     # A head
+
+    def _take_whole(self, data: bytes) -> bytes:
+        """Answer the requests in front that have come whole and need no thought; the rest is for the line reader."""
+        limits = self.server.limits
+        self._busyReceiving = True  # what comes meanwhile goes behind these, as it does there
+        self._buffer = data
+        try:
+            while self._buffer and self._idle and not self._lingering:
+                head = heads.read(self._buffer, limits.head_bytes, limits.header_count)
+                if head is None or b"upgrade" in head.fields.names:
+                    break
+                self._buffer = self._buffer[head.length :]
+                self._take(head)
+        finally:
+            self._busyReceiving = False
+        rest: bytes = self.clearLineBuffer()
+        return rest
+
+    def _take(self, head: heads.Head) -> None:
+        """What the line reader does with the lines of a head, one by one."""
+        request: Any = self.requestFactory(self, 0)
+        self.requests.append(request)
+        request.target, request.fields = head.target, head.fields.lines
+        raw = request.requestHeaders._rawHeaders
+        for name, value in head.fields.lines:
+            raw.setdefault(_canonical(name), []).append(value)
+        if b"cookie" in head.fields.names:
+            request.parseCookies()
+        self.persistent = b"connection" not in head.fields.names or self.checkPersistence(request, b"HTTP/1.1")
+        request.gotLength(0)
+        self._idle = False
+        self._command, self._path, self._version = head.method, head.target, b"HTTP/1.1"
+        self.allContentReceived()
 
     def _begin_head(self, data: bytes) -> None:
         messages.check_first_byte(data)
@@ -368,8 +459,9 @@ class Channel(HTTPChannel):
         if self._receivedHeaderCount >= self.server.limits.header_count:
             raise RequestError(431, "the request has more header fields than this server takes")
         messages.check_field_line(line)
-        self.requests[-1].lines.append(line)
         valid: bool = super().headerReceived(line)
+        name, _, value = line.partition(b":")
+        self.requests[-1].fields.append((name.lower(), value.strip(b" \t")))
         return valid
 
     def _respondToBadRequestAndDisconnect(self) -> None:
@@ -400,8 +492,7 @@ class Channel(HTTPChannel):
         if authority is not None:
             messages.check_host([authority], self._version)
             request.requestHeaders.setRawHeaders(b"Host", [authority])
-            others = [line for line in request.lines if not line.lower().startswith(b"host:")]
-            request.lines = [b"Host: " + authority, *others]
+            request.fields = [(b"host", authority), *(field for field in request.fields if field[0] != b"host")]
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """Whether the connection outlives this request: read as the list that Connection is."""
@@ -416,6 +507,11 @@ class Channel(HTTPChannel):
         super().allContentReceived()
 
     # An answer
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers, body: bytes = b"") -> None:
+        """See `HTTPChannel`; in one piece, of which a transport makes less work than of many, perhaps with the body."""
+        fields = [b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
+        self.transport.write(b"%b %b %b\r\n%b\r\n%b" % (version, code, reason, b"".join(fields), body))
 
     def requestDone(self, request: Request) -> None:
         self._idle = True
@@ -442,15 +538,26 @@ class Channel(HTTPChannel):
         request.responseHeaders.addRawHeader(b"Connection", b"close")
 
     def advertise(self, request: Request) -> None:
-        """Say which protocols the path has, if we are configured to (RFC 9110 section 7.8)."""
-        if self.server.advertise and not request.responseHeaders.hasHeader(b"Upgrade"):
+        """Say which protocols the path has (RFC 9110 section 7.8)."""
+        if not request.responseHeaders.hasHeader(b"Upgrade"):
             served = negotiation.tokens(self.server.switches(request.path))
             for name, value in negotiation.advertisement(served) if served else ():
                 request.responseHeaders.addRawHeader(name, value)
 
     # A switch
 
-    def decide(self, request: Request, asked: Asked, found: negotiation.Candidates) -> None:
+    def go_on(self, request: Request, foretold: Foretold) -> None:
+        """Go on with a decision from where it has been taken already."""
+        if foretold.failed:
+            self.fail(request)
+        elif not foretold.found.found:
+            request.unclaimed(self.server.switches(request.path), foretold.found.offers)
+        else:
+            self.decide(request, foretold.asked, foretold.found, foretold)
+
+    def decide(
+        self, request: Request, asked: Asked, found: negotiation.Candidates, foretold: Foretold | None = None
+    ) -> None:
         """Ask the candidates; meanwhile bytes are kept, bounded by `early_bytes`."""
         self._decision = decision = Decision(
             asked,
@@ -458,6 +565,7 @@ class Channel(HTTPChannel):
             partial(self._decided, request, asked, found),
             partial(self._undecided, request),
             self.transport.abortConnection,
+            foretold,
         )
         decision.start()
         if decision.pending:
@@ -508,20 +616,11 @@ class Channel(HTTPChannel):
             abandon(accept)
             self.reject(RequestError(400, "there may be no bytes behind this request before its answer"))
             return
-        try:
-            head = negotiation.switching_head(verdict.candidate, accept)
-        except Exception:
-            _log.failure("A plugin's answer cannot be sent")
-            abandon(accept)
+        ready = prepare(verdict, Session(asked, self.server, self.connection))
+        if ready is None:
             self.fail(request)
             return
-        session = Session(asked, self.server, self.connection)
-        try:
-            protocol = IProtocol(accept.build(session))
-        except Exception:
-            _log.failure("{plugin} could not build its protocol", plugin=verdict.candidate.entry.name)
-            self.fail(request)
-            return
+        head, protocol = ready
         self.server.switched(self.connection, asked, verdict)
         transport = self._detach()
         transport.write(head)

@@ -80,7 +80,7 @@ def _are_protocols(entry: Entry, attribute: Attribute[tuple[bytes, ...]], tokens
             raise ValueError(f"{entry.name}: {token!r} is no protocol name, with or without a version")
 
 
-@frozen
+@frozen(eq=False)
 class Entry:
     """One `[[switch]]` of the configuration, ready to be asked.
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from io import BytesIO
 from os import SEEK_END
 from tempfile import SpooledTemporaryFile
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
+from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import NO_BODY_CODES, datetimeToString
+from twisted.web.resource import _IEncodingResource
 
 from switchd import messages
 from switchd.interfaces import Header
@@ -22,8 +27,15 @@ def default_fields(site: Any) -> tuple[Header, ...]:
     Args:
         site: The server, with its clock and the `Server` field that it sends.
     """
-    date = (b"Date", datetimeToString(site.reactor.seconds()))
+    date = (b"Date", _date(int(site.reactor.seconds())))
     return (date, (b"Server", site.header)) if site.header else (date,)
+
+
+@lru_cache(maxsize=1)
+def _date(seconds: int) -> bytes:
+    """Nearly every response has the date of the one before."""
+    date: bytes = datetimeToString(seconds)
+    return date
 
 
 class OrdinaryRequest(server.Request):
@@ -36,24 +48,39 @@ class OrdinaryRequest(server.Request):
         """See `twisted.web.http.Request`; there, a body that may be long opens a file before any of it has come."""
         if length is None or length >= SPOOLED_BYTES:
             self.content = SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115 - twisted.web closes it
-        else:
+        elif length:
             super().gotLength(length)
+        else:
+            self.content = BytesIO()
 
     def default_headers(self) -> None:
         """Set what every response has."""
         self.responseHeaders.removeHeader(b"Server")
         for name, value in default_fields(self.channel.server):
-            self.setHeader(name, value)
+            self.responseHeaders._rawHeaders[name] = [value]
 
     def render_ordinary(self) -> None:
         """What a request is if it is no switch."""
         self._settle_length()
         if self.path != b"*":
-            super().process()
+            self._find_and_render()
         elif self.method == b"OPTIONS":
             self.answer(200, ((b"Allow", b"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"),), b"")
         else:
             self.answer(400, (), b"The target * is for OPTIONS.\n", close=True)
+
+    def _find_and_render(self) -> None:
+        """What `twisted.web.server.Request.process` does, apart from header fields that are not ours."""
+        self.site = self.channel.site
+        self.prepath = []
+        self.postpath = list(map(unquote_to_bytes, self.path[1:].split(b"/")))
+        try:
+            found = self.site.getResourceFor(self)
+            if _IEncodingResource.providedBy(found):
+                self._encoder = found.getEncoder(self)
+            self.render(found)
+        except BaseException:
+            self.processingFailed(Failure())
 
     def _settle_length(self) -> None:
         """Say how long the body is, however it came (RFC 9112 section 7.1.3): without that, WSGI has it be empty."""

@@ -26,7 +26,10 @@ Segments = tuple[bytes, ...]
 
 def segments(path: bytes) -> Segments:
     """The segments of a raw path, decoded; none for "/" and for "*"."""
-    return tuple(map(unquote_to_bytes, path.split(b"/")[1:])) if path not in (b"/", b"*") else ()
+    if path in (b"/", b"*"):
+        return ()
+    found = path.split(b"/")[1:]
+    return tuple(map(unquote_to_bytes, found) if b"%" in path else found)
 
 
 def configured(path: str) -> Segments:

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from twisted.internet import reactor
 from twisted.internet.task import Clock
-from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from switchd import config
 from switchd.errors import ConfigurationError
 from switchd.factory import SwitchFactory, assemble
+from switchd.first import First
+from switchd.http1 import Channel
 from switchd.testing import Wire
 from tests.serving import HEAD, PLAIN, SWITCH, Accepts, Site, statuses
 
@@ -77,7 +78,13 @@ def test_alpn_offers_what_is_spoken_whatever_twisted_web_could(monkeypatch: pyte
 
 
 def test_a_connection_begins_with_our_own_channel_and_no_wrapper() -> None:
-    assert isinstance(Site().factory.buildProtocol(None), HTTPChannel)
+    site = Site()
+    wire = site.connect()
+    (connection,) = site.factory.connections
+    assert isinstance(connection.protocol, First)
+    wire.send(PLAIN)
+    (connection,) = site.factory.connections
+    assert isinstance(connection.protocol, Channel)
 
 
 @pytest.mark.parametrize(("header", "sent"), [("switchd", b"switchd"), ("x/1 (y)", b"x/1 (y)"), ("", None)])

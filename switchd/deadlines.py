@@ -1,0 +1,64 @@
+"""Many waits, few timers.
+
+Connections come and go far more often than one of them is late, and a reactor's timer costs more than the rest of the
+bookkeeping of a connection together. All waits of the same length end in the order in which they began, so one timer
+for each length will do: it is set to the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from twisted.logger import Logger
+
+_log = Logger()
+
+
+class Deadlines:
+    """Waits of one length.
+
+    Args:
+        clock: An `IReactorTime`.
+        seconds: How long each lasts.
+    """
+
+    def __init__(self, clock: Any, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        # In the order of their ends. As long as the waits that are not over; each is one of its waiter's.
+        self._waits: dict[Hashable, tuple[float, Callable[[], object]]] = {}
+        self._timer: Any = None
+
+    def start(self, waiter: Hashable, late: Callable[[], object]) -> None:
+        """Call `late` when the time is up, unless `stop` comes first. A `waiter` that waits already begins anew."""
+        self._waits.pop(waiter, None)
+        self._waits[waiter] = (self._clock.seconds() + self._seconds, late)
+        if self._timer is None:
+            self._timer = self._clock.callLater(self._seconds, self._time_is_up)
+
+    def stop(self, waiter: Hashable) -> None:
+        """It does not wait any more, if it did."""
+        if self._waits.pop(waiter, None) is not None and not self._waits and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        now = self._clock.seconds()
+        over = []
+        for waiter, (end, _) in self._waits.items():
+            if end > now:
+                self._timer = self._clock.callLater(end - now, self._time_is_up)
+                break
+            over.append(waiter)
+        for waiter in over:
+            wait = self._waits.pop(waiter, None)  # it may have ended by what another one did
+            if wait is not None:
+                self._call(wait[1])
+
+    def _call(self, late: Callable[[], object]) -> None:
+        try:
+            late()
+        except Exception:  # one waiter's fault is not to be another's
+            _log.failure("A deadline could not be kept")

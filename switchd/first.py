@@ -1,0 +1,132 @@
+"""Who a connection's first bytes go to: HTTP/2, HTTP/1.1, or, past both, the protocol that they ask for.
+
+A connection that is to be switched says so in its first segment, whole, nearly always. Then there is no need for all
+that HTTP/1.1 has for the requests that come after a first one: the head is read in one piece (`heads`), the first
+candidate is asked, and if it accepts at once, that is it. Everything else goes to the HTTP/1.1 channel, which reads the
+same bytes from the beginning, and goes on from the answer that was given, if it was.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.interfaces import ISSLTransport, ITCPTransport
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from switchd import heads, http1, http2
+from switchd.decision import Foretold, Verdict, first_answer, prepare
+from switchd.engine import PREFACE
+from switchd.handover import handover, pass_half_close
+from switchd.interfaces import Accept, Early, Request
+
+
+class Server(http1.Server, Protocol):
+    """What is needed besides of whoever made it (`factory.SwitchFactory`)."""
+
+    speaks_h2c: bool
+
+    def channel(self) -> http1.Channel:
+        """A channel that speaks HTTP/1.1."""
+
+    def began_http2(self, connection: Any) -> http2.Session:
+        """A connection speaks HTTP/2 from its first byte."""
+
+
+class First(TwistedProtocol):
+    """Tells by its first bytes what a connection is to become.
+
+    Args:
+        server: Who made it.
+    """
+
+    transport: Any
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._received = b""
+
+    def connectionMade(self) -> None:
+        server, transport = self._server, self.transport
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+        pass_half_close(transport)
+        self._connection = server.opened(transport)
+        server.deadlines(server.limits.head_seconds).start(self, transport.loseConnection)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._received:
+            data = self._received + data
+        if self._may_be_http2(data):
+            if len(data) < len(PREFACE):
+                self._received = data
+            else:
+                self._become(self._server.began_http2(self._connection), data)
+        elif self._received or not self._switch(data):
+            self._become_http1(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._settled()
+
+    def _may_be_http2(self, data: bytes) -> bool:
+        """Whether a client that speaks HTTP/2 at once ("prior knowledge", RFC 9113 section 3.3) may begin so. In TLS it
+        is agreed on by ALPN (section 3.2)."""
+        if not self._server.speaks_h2c or data[:1] != PREFACE[:1] or ISSLTransport.providedBy(self.transport):
+            return False
+        return data.startswith(PREFACE) or PREFACE.startswith(data)
+
+    def _settled(self) -> None:
+        self._server.deadlines(self._server.limits.head_seconds).stop(self)
+
+    def _become(self, protocol: Any, data: bytes) -> None:
+        self._settled()
+        handover(self.transport, protocol, data)
+
+    def _become_http1(self, data: bytes, foretold: Foretold | None = None) -> None:
+        channel = self._server.channel()
+        channel.connection = self._connection
+        channel.foretold = foretold
+        self._become(channel, data)
+
+    def _switch(self, data: bytes) -> bool:
+        """Switch, if these bytes are a request to. Returns whether they are taken care of."""
+        limits = self._server.limits
+        head = heads.read(data, limits.head_bytes, limits.header_count) if b"pgrade" in data else None
+        if head is None or b"upgrade" not in head.fields.names or len(data) - head.length > limits.early_bytes:
+            return False
+        path = head.target.partition(b"?")[0]
+        asked = self._asked(head, path)
+        found = self._server.candidates(asked, b"HTTP/1.1", self._server.switches(path))
+        answer = first_answer(asked, found) if found.found else None
+        early = data[head.length :]
+        if not isinstance(answer, Accept) or (early and answer.early is Early.REFUSE):
+            self._become_http1(data, Foretold(asked, found, answer))
+            return True
+        verdict = Verdict(found.found[0], answer)
+        ready = prepare(verdict, http1.Session(asked, self._server, self._connection))
+        if ready is None:
+            self._become_http1(data, Foretold(asked, found, answer, failed=True))
+            return True
+        self._server.switched(self._connection, asked, verdict)
+        self._settled()
+        switching, protocol = ready
+        self.transport.write(switching)
+        handover(self.transport, protocol, early)
+        return True
+
+    def _asked(self, head: heads.Head, path: bytes) -> Request:
+        server, transport = self._server, self.transport
+        return Request(
+            method=head.method,
+            target=head.target,
+            path=unquote_to_bytes(path),
+            headers=head.fields.lines,
+            body=b"",
+            how="upgrade",
+            peer=transport.getPeer(),
+            host=transport.getHost(),
+            secure=ISSLTransport.providedBy(transport),
+            id=server.request_id(self._connection),
+        )

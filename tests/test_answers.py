@@ -1,0 +1,114 @@
+"""An ordinary answer is the one that twisted.web would have given, whichever way it takes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.web import server
+from twisted.web.resource import Resource
+
+from switchd.testing import Wire
+from tests.serving import Site
+
+
+def plain(request: Any) -> bytes:
+    return b"hello\n"
+
+
+def empty(request: Any) -> bytes:
+    return b""
+
+
+def typed(request: Any) -> bytes:
+    request.setHeader(b"content-type", b"text/plain")
+    request.responseHeaders.addRawHeader(b"X-Many", b"1")
+    request.responseHeaders.addRawHeader(b"x-many", b"2")
+    return b"typed"
+
+
+def typeless(request: Any) -> bytes:
+    request.defaultContentType = None
+    return b"typeless"
+
+
+def worded(request: Any) -> bytes:
+    request.setResponseCode(200, b"Fine")
+    return b"worded"
+
+
+def missing(request: Any) -> bytes:
+    request.setResponseCode(404)
+    return b"missing"
+
+
+def nothing(request: Any) -> bytes:
+    request.setResponseCode(204)
+    return b""
+
+
+def cookies(request: Any) -> bytes:
+    request.addCookie(b"a", b"b")
+    return b"cookies"
+
+
+def validators(request: Any) -> bytes:
+    request.setETag(b'"1"')
+    request.setLastModified(1000)
+    return b"validators"
+
+
+def counted(request: Any) -> int:
+    request.setHeader(b"content-length", b"6")
+    request.write(b"abc")
+    request.write(b"def")
+    request.finish()
+    return server.NOT_DONE_YET
+
+
+def chunks(request: Any) -> int:
+    request.write(b"abc")
+    request.write(b"")
+    request.write(b"def")
+    request.finish()
+    return server.NOT_DONE_YET
+
+
+def failing(request: Any) -> bytes:
+    return ValueError  # type: ignore[return-value]
+
+
+class Page(Resource):
+    isLeaf = True
+
+    def __init__(self, render: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.render_GET = render
+
+
+def lines(data: bytes) -> tuple[list[bytes], bytes]:
+    """An answer's lines, without those that say who answers and when, and its body."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    return sorted(line for line in head.split(b"\r\n") if not line.startswith((b"Date", b"Server"))), body
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST"])
+@pytest.mark.parametrize(
+    "render",
+    [plain, empty, typed, typeless, worded, missing, nothing, cookies, validators, counted, chunks, failing],
+    ids=lambda render: str(render.__name__),
+)
+def test_is_twisted_webs(method: bytes, render: Callable[[Any], Any]) -> None:
+    request = method + b" /a/b?c=d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    ours = Site(root=Page(render)).connect()
+    ours.send(request)
+    clock = Clock()
+    theirs = Wire(server.Site(Page(render), reactor=clock), clock)
+    theirs.send(request)
+    ours_lines, ours_body = lines(ours.received)
+    their_lines, their_body = lines(theirs.received)
+    assert ours_lines == their_lines
+    # What cannot be answered is described with the request's address in memory.
+    assert ours_body == their_body or b"Request did not return bytes" in ours_body
