@@ -55,12 +55,14 @@ class Server:
         header: The `Server` field of responses. Default "switchd"; "" sends none.
         access_log: Where ordinary requests are logged, in combined format: a file, "-" for twistd's own log, "" for
             nowhere. Default "-".
+        switch_log: Whether each switch, and its end, is a line of twistd's log. Default true.
     """
 
     advertise: bool = False
     prefer: Literal["client", "server"] = "client"
     header: FieldValue = "switchd"
     access_log: LogFile = "-"
+    switch_log: bool = True
 
 
 @frozen

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import count
+from sys import intern
 from typing import Any, cast
 
 from attrs import define, frozen
@@ -25,13 +26,14 @@ from switchd.errors import ConfigurationError, Mistake, RequestError
 from switchd.first import First
 from switchd.handover import occupant, pass_half_close, when_lost
 from switchd.interfaces import Request as Asked
+from switchd.negotiation import Entry
 from switchd.schema import in_words
 
 MOST_REMEMBERED = 256
-"""Combinations of offers for which the candidates are remembered: many more than there are kinds of clients."""
+"""Paths, and combinations of offers, for which it is remembered who is asked: more than there are kinds of clients."""
 
 REMEMBERED_BYTES = 200
-"""How long the fields of such an offer may be: longer ones are nobody's habit."""
+"""How long each of them may be: longer ones are nobody's habit."""
 
 
 @frozen
@@ -163,10 +165,11 @@ class SwitchFactory(Site):
         self.header = settings.header.encode("latin-1")
         self.connections: set[Connection] = set()
         self.entries = assembly.routes.entries
-        self.switches = assembly.routes.switches
         self.speaks_h2c = any(http2.TOKEN in entry.tokens for entry in assembly.routes.entries)
         self._publish = publish
+        self._assembled = assembly.routes
         self._candidates: dict[Any, negotiation.Candidates] = {}
+        self._switches: dict[bytes, tuple[Entry, ...]] = {}
         self._deadlines: dict[float, Deadlines] = {}  # as many as `limits` has different times
         self._ids = count(1)
         self._requests = count(1)
@@ -174,6 +177,7 @@ class SwitchFactory(Site):
         if settings.access_log not in ("", "-"):
             self.logPath = str(assembly.config.folder / settings.access_log)
         self._logs_access = settings.access_log != ""
+        self._logs_switches = settings.switch_log
 
     def buildProtocol(self, addr: IAddress | None) -> First:  # type: ignore[override]
         """The protocol that gets a connection's first bytes."""
@@ -217,18 +221,22 @@ class SwitchFactory(Site):
 
     # http1.Server
 
-    def candidates(
-        self, asked: Asked, version: bytes, entries: tuple[negotiation.Entry, ...]
-    ) -> negotiation.Candidates:
+    def candidates(self, asked: Asked, version: bytes, entries: tuple[Entry, ...]) -> negotiation.Candidates:
         """Remembered, because nearly all clients offer the same few things in the same few ways."""
-        key = (entries, version, asked.values(b"upgrade"), asked.values(b"connection"))
+        upgrade, connection = asked.values(b"upgrade"), asked.values(b"connection")
+        key = (entries, version, upgrade, connection)
         found = self._candidates.get(key)
         if found is None:
             found = negotiation.candidates(asked, version, entries, self.prefer)
-            if sum(map(len, (*key[2], *key[3]))) <= REMEMBERED_BYTES:
-                if len(self._candidates) >= MOST_REMEMBERED:
-                    self._candidates.clear()
-                self._candidates[key] = found
+            _remember(self._candidates, key, found, sum(map(len, upgrade + connection)))
+        return found
+
+    def switches(self, path: bytes) -> tuple[Entry, ...]:
+        """Remembered likewise."""
+        found = self._switches.get(path)
+        if found is None:
+            found = self._assembled.switches(path)
+            _remember(self._switches, path, found, len(path))
         return found
 
     def deadlines(self, seconds: float) -> Deadlines:
@@ -251,10 +259,12 @@ class SwitchFactory(Site):
 
     def _became(self, connection: Connection, token: bytes, path: bytes) -> None:
         now = self.reactor.seconds()
-        connection.stack += (token.decode("ascii"),)
-        connection.path = events.escaped(path)
+        # Interned, because there are few of them and many connections.
+        connection.stack += (intern(token.decode("ascii")),)
+        connection.path = intern(events.escaped(path))
         seconds, connection.since = now - connection.since, now
-        self._publish(events.Switched(connection.id, connection.peer, connection.path, connection.stack, seconds))
+        if self._logs_switches:
+            self._publish(events.Switched(connection.id, connection.peer, connection.path, connection.stack, seconds))
 
     def rejected(self, connection: Connection, error: RequestError) -> None:
         self._publish(events.Rejected(connection.id, connection.peer, error.status, error.why))
@@ -278,7 +288,7 @@ class SwitchFactory(Site):
 
     def _lost(self, connection: Connection, reason: Failure) -> None:
         self.connections.discard(connection)
-        if connection.stack:
+        if connection.stack and self._logs_switches:
             by, why = _cause(connection, reason)
             seconds = self.reactor.seconds() - connection.since
             self._publish(
@@ -288,6 +298,13 @@ class SwitchFactory(Site):
             waiting, self._waiting = self._waiting, []
             for empty in waiting:
                 empty.callback(None)
+
+
+def _remember(known: dict[Any, Any], key: Any, value: Any, length: int) -> None:
+    if length <= REMEMBERED_BYTES:
+        if len(known) >= MOST_REMEMBERED:
+            known.clear()
+        known[key] = value
 
 
 def _cause(connection: Connection, reason: Failure) -> tuple[str, str]:

@@ -235,16 +235,19 @@ class _Slot:
         setattr(self._owner, self._name, protocol)
 
 
-def _slot(transport: Any) -> _Slot:
-    """Where the protocol of `transport` is. Raises HandoverError if it is nowhere."""
+def _slot(transport: Any) -> Any:
+    """Where the protocol of `transport` is: what has it as its attribute `protocol`, or stands for that.
+
+    Raises:
+        HandoverError: It is nowhere.
+    """
+    slot = transport
     if isinstance(transport, ProtocolWrapper):
         slot = _Slot(transport, "wrappedProtocol")
     elif getattr(transport, "TLS", False):
         # After startTLS the connection's own slot holds the TLS layer; writing there would cut it out.
         slot = _Slot(transport.protocol, "wrappedProtocol")
-    else:
-        slot = _Slot(transport, "protocol")
-    if slot.protocol is None:
+    if getattr(slot, "protocol", None) is None:
         raise HandoverError(f"{transport!r} has no protocol to take the place of: it keeps none, or it is closed")
     return slot
 
@@ -331,7 +334,7 @@ class _Gate:
         if self._eof and not self._closed:
             self._guard(_end_input, self.transport, self.protocol)
 
-    def _place(self) -> _Slot | None:
+    def _place(self) -> Any:
         """Looked up each time: startTLS may have wrapped us, or the protocol given the transport on or lost it."""
         try:
             return _slot(self.transport)

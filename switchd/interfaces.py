@@ -22,7 +22,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 from zope.interface import Attribute, Interface, implementer
@@ -249,25 +249,16 @@ class NoOptions:
     """The options of a plugin that has none."""
 
 
-class _ProtocolClass(Protocol):
-    """A Twisted `Protocol` class; with an attribute `Options`, it is called with an instance of that."""
-
-    def __call__(self, *options: Any) -> IProtocol: ...
-
-
 @implementer(ISwitch)
 @frozen
 class _AlwaysAccept:
     """Takes every offer of its own tokens. The protocol knows no versions, so an offer of one is left."""
 
-    protocol: _ProtocolClass
-    arguments: tuple[Any, ...]
+    accept: Accept
     tokens: tuple[bytes, ...]
 
     def offer(self, request: Request, offer: Offer) -> Answer:
-        if bytes(offer).lower() not in self.tokens:
-            return None
-        return Accept(build=lambda session: self.protocol(*self.arguments))
+        return self.accept if bytes(offer).lower() in self.tokens else None
 
 
 def _one_or_more(tokens: bytes | tuple[bytes, ...]) -> tuple[bytes, ...]:
@@ -306,7 +297,7 @@ class SwitchPlugin:
 
         def make(options: Any, context: Context) -> ISwitch:
             arguments = () if isinstance(options, NoOptions) else (options,)
-            return _AlwaysAccept(target, arguments, tokens)
+            return _AlwaysAccept(Accept(build=lambda session: target(*arguments)), tokens)
 
         return options, make
 

@@ -157,3 +157,12 @@ def test_requests_have_names_of_their_own() -> None:
         site.connect().send(SWITCH)
         names.append(switch.asked[-1].id)
     assert len(set(names)) == 3
+
+
+@pytest.mark.parametrize(("setting", "told"), [("", 2), ("server.switch_log = false", 0)])
+def test_a_switch_and_its_end_are_told_unless_that_is_switched_off(setting: str, told: int) -> None:
+    site = Site({"/shout": Accepts()}, settings=setting)
+    wire = site.connect()
+    wire.send(SWITCH)
+    wire.reset()
+    assert len(site.events) == told

@@ -16,6 +16,10 @@ from twisted.protocols.basic import LineOnlyReceiver
 
 from switchd.interfaces import Range
 
+SHORT = 18
+"""Digits of an integer that takes a machine word, and no care."""
+
+_ARE_SHORT = re.compile(rb"(?:-?[0-9]{1,%d}\n)+" % SHORT).fullmatch
 _INTEGER = re.compile(rb"[ \t]*([+-]?([0-9]+))[ \t]*\r?").fullmatch
 # Not int(): it takes quadratic time, and Python refuses it past 4,300 digits. This is exact for any number of digits.
 _EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact])
@@ -47,6 +51,13 @@ class AddOne(LineOnlyReceiver):
     def connectionMade(self) -> None:
         # The transport pauses itself, its reading, while it holds 64 KiB that could not be sent.
         self.transport.registerProducer(self.transport, streaming=True)
+
+    def dataReceived(self, data: bytes) -> None:
+        # For speed only: without this the same answers come from `lineReceived`, one by one.
+        if self._max_digits >= SHORT and not (self._buffer or self.transport.disconnecting) and _ARE_SHORT(data):
+            self.transport.write(b"".join([b"%d\n" % (int(line) + 1) for line in data.split()]))
+        else:
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
 
     def lineReceived(self, line: bytes) -> None:
         integer = _INTEGER(line)

@@ -50,6 +50,23 @@ def test_a_line_with_an_integer_is_answered_with_that_integer_plus_one(line: byt
     assert answers([line]) == (expected, False)
 
 
+@pytest.mark.parametrize("max_digits", [5, 17, 18, 19])
+def test_short_integers_are_short_enough_only_if_the_limit_says_so(max_digits: int) -> None:
+    nines = b"9" * max_digits
+    assert answers([nines + b"\n" + b"1\n"], max_digits) == (b"1" + b"0" * max_digits + b"\n2\n", False)
+    received, closed = answers([b"1\n" + nines + b"9\n"], max_digits)
+    assert received == b"2\nerror: an integer has at most %d digits here\n" % max_digits
+    assert closed
+
+
+@given(
+    st.lists(st.sampled_from([b"41\n", b"-1\n", b"0\n", b" 7\n", b"x\n", b"\n", b"9" * 18 + b"\n", b"5"]), max_size=8)
+)
+def test_many_lines_are_answered_as_each_by_itself(lines: list[bytes]) -> None:
+    stream = b"".join(lines)
+    assert answers([stream] if stream else []) == answers([stream[at : at + 1] for at in range(len(stream))])
+
+
 @pytest.mark.parametrize(
     "line",
     [

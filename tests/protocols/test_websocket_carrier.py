@@ -91,7 +91,7 @@ class TestMessages:
         client.text("1\n2\n")
         client.text("3")
         client.text("3\n")
-        assert client.messages == ["42\n", "2\n", "3\n", "34\n"]
+        assert client.messages == ["42\n", "2\n3\n", "34\n"]
 
     def test_a_factory_will_do_and_may_refuse(self) -> None:
         class Lines(LineReceiver):
