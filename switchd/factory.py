@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import count
 from sys import intern
 from typing import Any, cast
@@ -125,6 +124,7 @@ class Connection:
     id: str
     transport: Any
     since: float
+    _lost: Callable[[Connection, Failure], object]
     stack: tuple[str, ...] = ()
     path: str = ""
     draining: bool = False
@@ -138,6 +138,10 @@ class Connection:
     def protocol(self) -> Any:
         """The protocol that it speaks now."""
         return occupant(self.transport)
+
+    def lost(self, reason: Failure) -> None:
+        """It is over."""
+        self._lost(self, reason)
 
 
 class SwitchFactory(Site):
@@ -167,6 +171,7 @@ class SwitchFactory(Site):
         self.entries = assembly.routes.entries
         self.speaks_h2c = any(http2.TOKEN in entry.tokens for entry in assembly.routes.entries)
         self._publish = publish
+        self._forget = self._lost  # one bound method for all connections
         self._assembled = assembly.routes
         self._candidates: dict[Any, negotiation.Candidates] = {}
         self._switches: dict[bytes, tuple[Entry, ...]] = {}
@@ -246,9 +251,9 @@ class SwitchFactory(Site):
         return found
 
     def opened(self, transport: Any) -> Connection:
-        connection = Connection(f"{next(self._ids):x}", transport, self.reactor.seconds())
+        connection = Connection(f"{next(self._ids):x}", transport, self.reactor.seconds(), self._forget)
         self.connections.add(connection)
-        when_lost(transport, partial(self._lost, connection))
+        when_lost(transport, connection.lost)
         return connection
 
     def request_id(self, connection: Connection) -> str:

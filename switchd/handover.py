@@ -111,7 +111,10 @@ class _Lost:
     def __init__(self, transport: Any) -> None:
         self.callbacks: tuple[Callable[[Failure], object], ...] = ()
         self._transport = transport
-        self._original = transport.connectionLost
+        # Its class's own is found again without being kept, which there may be a hundred thousand of.
+        original = transport.connectionLost
+        is_of_class = getattr(original, "__func__", None) is getattr(type(transport), "connectionLost", None)
+        self._original = None if is_of_class else original
 
     def __call__(self, reason: Failure) -> None:
         # Gone before it is used, so that transport and hook are no cycle and a second call finds the transport's own.
@@ -120,7 +123,7 @@ class _Lost:
         gate = _slot(self._transport).protocol
         failure = gate.failure if isinstance(gate, _Gate) else None
         try:
-            self._original(reason)
+            (self._original or self._transport.connectionLost)(reason)
         finally:
             for callback in self.callbacks:
                 callback(failure or reason)

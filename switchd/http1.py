@@ -183,6 +183,13 @@ class Request(OrdinaryRequest):
         else:
             self.render_ordinary()
 
+    def setHeader(self, name: Any, value: Any) -> None:
+        """See `twisted.web.http.Request`; that takes its time to make sure of what is usually so."""
+        if type(name) is type(value) is bytes and b"\n" not in value and b"\r" not in value:
+            self.responseHeaders._rawHeaders[_canonical(name)] = [value]
+        else:
+            super().setHeader(name, value)
+
     def write(self, data: bytes) -> None:
         """See `twisted.web.server.Request`; the head is complete now, so this is where to add to it."""
         channel = getattr(self, "channel", None)
@@ -394,11 +401,12 @@ class Channel(HTTPChannel):
 
     def _wait(self, seconds: float | None, late: Callable[[], object] = lambda: None) -> None:
         """Enter a phase: `late` is called if it is not left within `seconds` (None: it may last)."""
-        if self._deadlines is not None:
+        deadlines = None if seconds is None else self.server.deadlines(seconds)
+        if self._deadlines is not None and self._deadlines is not deadlines:
             self._deadlines.stop(self)
-        self._deadlines = None if seconds is None else self.server.deadlines(seconds)
-        if self._deadlines is not None:
-            self._deadlines.start(self, late)
+        self._deadlines = deadlines
+        if deadlines is not None:
+            deadlines.start(self, late)
 
     # A head
 
