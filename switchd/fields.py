@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 
 from attrs import frozen
+from twisted.web.http_headers import Headers
 
 from switchd import messages
 from switchd.config import Limits
@@ -33,6 +34,16 @@ class Malformed(Exception):
     """The stream is to be reset, with PROTOCOL_ERROR (section 8.1.1)."""
 
 
+REMEMBERED_HEADS = 256
+"""Heads that are remembered because they were right: clients ask for the same things in the same words."""
+
+REMEMBERED_BYTES = 2048
+"""The longest that is remembered, counted as section 6.5.2 does: in all they are some two megabytes, then."""
+
+_SECRET = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
+"""Fields that are not remembered: nothing of them stays longer than their request."""
+
+
 @frozen
 class Head:
     """A request without its body.
@@ -42,12 +53,17 @@ class Head:
         path: The `:path`: path and query, or `*`.
         headers: Names in lower case; `host` comes first, whether it was sent so or as `:authority`.
         length: The length of its body in bytes, if it says so.
+        expects: Whether it waits for a 100 before it sends its body.
     """
 
     method: bytes
     path: bytes
     headers: tuple[Header, ...]
     length: int | None
+    expects: bool = False
+
+
+_remembered: dict[tuple[Header, ...], tuple[Limits, Head]] = {}
 
 
 def read(fields: tuple[Header, ...], limits: Limits) -> Head:
@@ -57,6 +73,22 @@ def read(fields: tuple[Header, ...], limits: Limits) -> Head:
         Malformed: They break a rule of section 8.
         RequestError: They are over a limit (431, 413), or ask for what is not served (400, 501).
     """
+    known = _remembered.get(fields)
+    if known is not None and known[0] is limits:
+        return known[1]
+    head = _read(fields, limits)
+    _remember(fields, limits, head)
+    return head
+
+
+def _remember(fields: tuple[Header, ...], limits: Limits, head: Head) -> None:
+    if _size(fields) <= REMEMBERED_BYTES and not any(name in _SECRET for name, _ in fields):
+        if len(_remembered) >= REMEMBERED_HEADS:
+            _remembered.clear()
+        _remembered[fields] = limits, head
+
+
+def _read(fields: tuple[Header, ...], limits: Limits) -> Head:
     pseudo, headers = _parted(fields)
     _check_list(fields, limits)
     method = pseudo.get(b":method", b"")
@@ -70,8 +102,16 @@ def read(fields: tuple[Header, ...], limits: Limits) -> Head:
     length = _length(headers)
     if length is not None and length > limits.body_bytes:
         raise messages.too_long()
+    expected = [value.lower() for name, value in headers if name == b"expect"]
     others = [header for header in headers if header[0] not in (b"host", b"cookie")]
-    return Head(method, path, ((b"host", host), *others, *_cookies(headers)), length)
+    whole = ((b"host", host), *others, *_cookies(headers))
+    return Head(method, path, whole, length, expected == [b"100-continue"])
+
+
+def answered(headers: Headers) -> tuple[Header, ...]:
+    """The fields of an answer: names in lower case, and none about a connection of HTTP/1.1."""
+    named = [(name.lower(), values) for name, values in headers.getAllRawHeaders()]
+    return tuple([(name, value) for name, values in named if name not in HOP_BY_HOP for value in values])
 
 
 def check_trailers(trailers: Iterable[Header]) -> None:
@@ -110,10 +150,14 @@ def _check_name(name: bytes, value: bytes) -> None:
 
 
 def _check_list(fields: tuple[Header, ...], limits: Limits) -> None:
-    if sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in fields) > limits.head_bytes:
+    if _size(fields) > limits.head_bytes:
         raise RequestError(431, "the header fields of the request are longer than this server takes")
     if len(fields) > limits.header_count:
         raise RequestError(431, "the request has more header fields than this server takes")
+
+
+def _size(fields: tuple[Header, ...]) -> int:
+    return sum([len(name) + len(value) + FIELD_OVERHEAD for name, value in fields])
 
 
 def _check_connect(pseudo: dict[bytes, bytes]) -> None:

@@ -19,6 +19,7 @@ LAYERS = [
     {"calm", "negotiation", "handover", "schema", "events"},
     {"config", "decision", "engine", "messages", "testing", "client", "pages", "pipe", "protocols"},
     {"fields", "plugins", "request", "routes"},
+    {"lean"},
     {"http1", "http2"},
     {"factory"},
     {"service", "explain"},
