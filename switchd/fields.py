@@ -6,7 +6,7 @@ What is malformed is no request, and its stream is reset; what is well-formed an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from itertools import chain
 
 from attrs import frozen
 from twisted.web.http_headers import Headers
@@ -17,14 +17,28 @@ from switchd.errors import RequestError
 from switchd.interfaces import Header
 
 _IS_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch  # a token, and no capitals (section 8.2)
-# No NUL, CR, LF, and no blank at either end (section 8.2.1); other controls have no place in a field either.
-_IS_VALUE = re.compile(rb"(?![ \t])[\t\x20-\x7e\x80-\xff]*(?<![ \t])").fullmatch
+_VALUE_BYTES = bytes([*b"\t", *range(0x20, 0x7F), *range(0x80, 0x100)])
+"""No NUL, CR, LF (section 8.2.1); other controls have no place in a field either."""
+_BLANKS = b" \t"
 _IS_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _IS_PATH = re.compile(rb"/[\x21-\x7e\x80-\xff]*").fullmatch
 
 _PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path"})
 HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 """Fields about one connection of HTTP/1.1 (section 8.2.2): malformed in a request, left out of an answer."""
+
+_KNOWN = frozenset(
+    b"""
+    accept accept-charset accept-encoding accept-language access-control-request-headers
+    access-control-request-method authorization cache-control content-encoding content-language content-length
+    content-type cookie date dnt expect forwarded from host if-match if-modified-since if-none-match if-range
+    if-unmodified-since last-event-id max-forwards origin pragma priority proxy-authorization range referer
+    sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user
+    sec-gpc traceparent tracestate upgrade-insecure-requests user-agent via x-forwarded-for x-forwarded-host
+    x-forwarded-proto x-real-ip x-request-id x-requested-with
+    """.split()
+)
+"""Names of which it is known that they are right, whatever their value: most requests have no others."""
 
 FIELD_OVERHEAD = 32
 """Bytes by which each field counts for more than its name and value (section 6.5.2)."""
@@ -82,7 +96,7 @@ def read(fields: tuple[Header, ...], limits: Limits) -> Head:
 
 
 def _remember(fields: tuple[Header, ...], limits: Limits, head: Head) -> None:
-    if _size(fields) <= REMEMBERED_BYTES and not any(name in _SECRET for name, _ in fields):
+    if _size(fields) <= REMEMBERED_BYTES and _SECRET.isdisjoint([name for name, _ in fields]):
         if len(_remembered) >= REMEMBERED_HEADS:
             _remembered.clear()
         _remembered[fields] = limits, head
@@ -114,7 +128,7 @@ def answered(headers: Headers) -> tuple[Header, ...]:
     return tuple([(name, value) for name, values in named if name not in HOP_BY_HOP for value in values])
 
 
-def check_trailers(trailers: Iterable[Header]) -> None:
+def check_trailers(trailers: tuple[Header, ...]) -> None:
     """Whether the fields after a body may be there (section 8.1).
 
     Raises:
@@ -125,20 +139,25 @@ def check_trailers(trailers: Iterable[Header]) -> None:
         raise Malformed("a pseudo-header field in trailers")
 
 
-def _parted(fields: Iterable[Header]) -> tuple[dict[bytes, bytes], list[Header]]:
+def _parted(fields: tuple[Header, ...]) -> tuple[dict[bytes, bytes], list[Header]]:
     """Pseudo-header fields, each of which comes once and before all others, and the rest."""
+    if b"".join(chain.from_iterable(fields)).translate(None, _VALUE_BYTES):
+        raise Malformed("a control character")
     pseudo: dict[bytes, bytes] = {}
     headers: list[Header] = []
-    for name, value in fields:
-        if not _IS_VALUE(value):
-            raise Malformed("a value with a control character, or with blanks around it")
-        if name.startswith(b":"):
+    for field in fields:
+        name, value = field
+        if value.strip(_BLANKS) != value:
+            raise Malformed("a value with blanks around it")
+        if name in _KNOWN:
+            headers.append(field)
+        elif name.startswith(b":"):
             if name not in _PSEUDO or name in pseudo or headers:
                 raise Malformed("a pseudo-header field that may not be there")
             pseudo[name] = value
         else:
             _check_name(name, value)
-            headers.append((name, value))
+            headers.append(field)
     return pseudo, headers
 
 
@@ -157,7 +176,7 @@ def _check_list(fields: tuple[Header, ...], limits: Limits) -> None:
 
 
 def _size(fields: tuple[Header, ...]) -> int:
-    return sum([len(name) + len(value) + FIELD_OVERHEAD for name, value in fields])
+    return sum(map(len, chain.from_iterable(fields))) + FIELD_OVERHEAD * len(fields)
 
 
 def _check_connect(pseudo: dict[bytes, bytes]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,6 +137,27 @@ class TestMemory:
 )
 def test_a_head_may_expect_to_be_told_to_go_on(values: list[bytes], expected: bool) -> None:
     assert fields.read(request(*[(b"expect", value) for value in values]), LIMITS).expects is expected
+
+
+@pytest.mark.parametrize("name", [b"x-a", b"accept", b":path", b"a\x80"], ids=ascii)
+def test_a_byte_is_right_or_wrong_by_itself_and_by_its_place(name: bytes) -> None:
+    is_value = re.compile(rb"(?![ \t])[\t\x20-\x7e\x80-\xff]*(?<![ \t])").fullmatch
+    is_path = re.compile(rb"/[\x21-\x7e\x80-\xff]*").fullmatch
+    for byte in range(256):
+        one = bytes([byte])
+        for value in (b"", one, b"/" + one, one + b"b", b"/" + one + b"b", b"/" + one + b"\t" + one + b"b"):
+            right = is_path(value) if name == b":path" else is_value(value) and name != b"a\x80"
+            try:
+                fields.read(request((name, value)), LIMITS)
+            except Malformed:
+                assert not right, value
+            else:
+                assert right, value
+
+
+def test_names_that_are_known_to_be_right_are() -> None:
+    for name in fields._KNOWN:
+        fields._check_name(name, b"anything")
 
 
 def test_an_answer_has_no_fields_about_a_connection() -> None:
