@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, AnyStr
 from urllib.parse import unquote_to_bytes
 
 from twisted.python.failure import Failure
@@ -108,6 +108,17 @@ class LeanRequest(OrdinaryRequest):
         return state
 
     # The request
+
+    def getHeader(self, key: AnyStr) -> AnyStr | None:
+        """See `twisted.web.http.Request`."""
+        if not isinstance(key, bytes) or "requestHeaders" in vars(self):
+            return super().getHeader(key)
+        name = key.lower()
+        for known, value in reversed(self._head.headers):
+            if known == name:
+                return value
+        Headers().hasHeader(key)  # raises if it is no name at all
+        return None
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """See `twisted.web.http.Request`; it looks for a form in the body, if there is one."""

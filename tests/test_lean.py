@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from twisted.web import server
-from twisted.web.http_headers import Headers
+from twisted.web.http_headers import Headers, InvalidHeaderName
 from twisted.web.resource import EncodingResourceWrapper, Resource
 from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory
 
@@ -110,6 +110,28 @@ class TestRequest:
             return repr(request.args).encode()
 
         assert Client(site(Does(render))).get("/?a=1").body == b"{b'a': [b'1']}"
+
+    @pytest.mark.parametrize("key", [b"X-A", b"x-a", "x-a", b"Cookie", b"host", b"none", "none"])
+    def test_finds_a_field_however_it_is_asked_for(self, key: Any) -> None:
+        def render(request: Any) -> bytes:
+            before = request.getHeader(key)
+            found.append((before, original(request, b"").getHeader(key)))
+            request.requestHeaders.setRawHeaders(b"x-a", [b"3"])
+            found.append((request.getHeader(b"x-a"), b"3"))
+            return b""
+
+        found: list[tuple[Any, Any]] = []
+        Client(site(Does(render))).get("/", "POST", [*COOKIES, ("content-length", "0")])
+        assert [ours for ours, _ in found] == [theirs for _, theirs in found]
+        assert len(found) == 2
+
+    def test_says_what_is_no_name_of_a_field(self) -> None:
+        def render(request: Any) -> bytes:
+            with pytest.raises(InvalidHeaderName):
+                request.getHeader(b"no name")
+            return b"said"
+
+        assert Client(site(Does(render))).get().body == b"said"
 
     def test_keeps_what_is_put_in_the_place_of_an_attribute(self) -> None:
         def render(request: Any) -> bytes:
