@@ -32,7 +32,7 @@ from switchd.events import escaped
 from switchd.handover import pass_half_close
 from switchd.interfaces import Header, IDrain
 from switchd.interfaces import Request as Asked
-from switchd.lean import LeanRequest
+from switchd.lazy import LazyRequest
 from switchd.negotiation import Entry
 
 VERSION = b"HTTP/2"
@@ -54,7 +54,7 @@ def _demands(entries: Iterable[Entry]) -> bool:
     return any(entry.require and TOKEN not in entry.tokens for entry in entries)
 
 
-class Request(LeanRequest):
+class Request(LazyRequest):
     """A request over HTTP/2."""
 
     def process(self) -> None:

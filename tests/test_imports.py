@@ -19,7 +19,7 @@ LAYERS = [
     {"calm", "negotiation", "handover", "schema", "events"},
     {"config", "decision", "engine", "messages", "testing", "client", "pages", "pipe", "protocols"},
     {"fields", "plugins", "request", "routes"},
-    {"lean"},
+    {"lazy"},
     {"http1", "http2"},
     {"factory"},
     {"service", "explain"},

@@ -12,7 +12,7 @@ from twisted.web.http_headers import Headers, InvalidHeaderName
 from twisted.web.resource import EncodingResourceWrapper, Resource
 from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory
 
-from switchd.lean import LeanRequest
+from switchd.lazy import LazyRequest
 from switchd.request import OrdinaryRequest
 from tests.http2_client import Client, end_all, over_http1, site
 from tests.test_http2 import OF_ONE_HOP, Does
@@ -228,12 +228,12 @@ class TestRequest:
         }
 
     def test_is_made_by_twisted_web_as_here(self) -> None:
-        # What `LeanRequest` does in their place; if one of these changes, it may have to.
+        # What `LazyRequest` does in their place; if one of these changes, it may have to.
         assert list(inspect.signature(server.Request.__init__).parameters)[:2] == ["self", "channel"]
         assert Headers.__slots__ == ["_rawHeaders"]
         raw = Headers({b"a": [b"1"], b"content-type": [b"x"]})._rawHeaders
         assert raw == {b"A": [b"1"], b"Content-Type": [b"x"]}
-        assert LeanRequest.defaultContentType == b"text/html"
+        assert LazyRequest.defaultContentType == b"text/html"
 
 
 def does(*acts: Callable[[Any], object]) -> Callable[[Any], Any]:

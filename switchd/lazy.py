@@ -4,7 +4,7 @@ twisted.web makes lists, headers, cookies, arguments and a file for the body of 
 none of them. Here each is made when it is first wanted, from the head as it came, and is then what twisted.web's own
 would have been. What is out of the ordinary goes twisted.web's way.
 
-This is the only module that knows these parts of twisted.web; `tests/test_lean.py` compares them with the original.
+This is the only module that knows these parts of twisted.web; `tests/test_lazy.py` compares them with the original.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _made(make: Callable[[Any], object]) -> Any:
     return _Attribute(make)
 
 
-class LeanRequest(OrdinaryRequest):
+class LazyRequest(OrdinaryRequest):
     """A request whose head is known when it is made.
 
     Args:
@@ -99,7 +99,7 @@ class LeanRequest(OrdinaryRequest):
 
     def getStateToCopyFor(self, issuer: Any) -> Any:
         """See `twisted.web.server.Request`, which looks at its attributes as a dictionary."""
-        for name, attribute in vars(LeanRequest).items():
+        for name, attribute in vars(LazyRequest).items():
             if isinstance(attribute, _Attribute):
                 getattr(self, name)
         state = super().getStateToCopyFor(issuer)
