@@ -18,7 +18,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from switchd import config, events, http1, http2, negotiation, plugins, routes
+from switchd import access, config, events, http1, http2, negotiation, plugins, routes
 from switchd.deadlines import Deadlines
 from switchd.decision import Verdict
 from switchd.errors import ConfigurationError, Mistake, RequestError
@@ -162,7 +162,13 @@ class SwitchFactory(Site):
         self, assembly: Assembly, reactor: Any, publish: Callable[[events.Event], object] = events.log
     ) -> None:
         settings = assembly.config.server
-        super().__init__(routes.Root(assembly.routes), requestFactory=http1.Request, timeout=None, reactor=reactor)
+        super().__init__(
+            routes.Root(assembly.routes),
+            requestFactory=http1.Request,
+            timeout=None,
+            logFormatter=access.combined,
+            reactor=reactor,
+        )
         self.limits = assembly.config.limits
         self.prefer = settings.prefer
         self.advertise = settings.advertise

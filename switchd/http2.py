@@ -13,8 +13,8 @@ reads nothing is not read from.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -32,7 +32,8 @@ from switchd.events import escaped
 from switchd.handover import pass_half_close
 from switchd.interfaces import Header, IDrain
 from switchd.interfaces import Request as Asked
-from switchd.request import OrdinaryRequest
+from switchd.lazy import LazyRequest
+from switchd.negotiation import Entry
 
 VERSION = b"HTTP/2"
 
@@ -48,14 +49,17 @@ WRITE_BYTES = 65536
 _log = Logger()
 
 
-class Request(OrdinaryRequest):
+def _demands(entries: Iterable[Entry]) -> bool:
+    """Whether any of the entries requires a protocol that cannot be here."""
+    return any(entry.require and TOKEN not in entry.tokens for entry in entries)
+
+
+class Request(LazyRequest):
     """A request over HTTP/2."""
 
     def process(self) -> None:
         """Called when the request is complete: answer it, unless its path is for a protocol that cannot be here."""
-        entries = self.channel.server.switches(self.path)
-        unmet = [entry for entry in entries if entry.require and TOKEN not in entry.tokens]
-        if unmet:
+        if self.channel.demands and _demands(self.channel.server.switches(self.path)):
             # There is no Upgrade in HTTP/2, so 426 would be no help (RFC 9113 section 8.6).
             self.channel.cut(frames.HTTP_1_1_REQUIRED)
         else:
@@ -64,6 +68,8 @@ class Request(OrdinaryRequest):
 
 class _Timer:
     """Something that happens after some time, unless it is stopped."""
+
+    __slots__ = ("_call", "_reactor")
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -79,36 +85,58 @@ class _Timer:
         self.stop()
         self._call = self._reactor.callLater(seconds, late, *arguments)
 
+    def put_off(self, seconds: float) -> bool:
+        """If it runs, have it happen later than it would have, which costs less than to start it anew. Whether it
+        runs."""
+        if self._call is None or not self._call.active():
+            return False
+        self._call.reset(seconds)
+        return True
+
     def stop(self) -> None:
         """It shall not happen."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
+        if self._call is not None:
+            if self._call.active():
+                self._call.cancel()
+            self._call = None
 
 
 class _Queue:
     """Bytes that wait, in the pieces in which they came."""
 
+    __slots__ = ("_pieces", "size")
+
     def __init__(self) -> None:
-        self._pieces: deque[memoryview] = deque()
+        self._pieces: deque[bytes | memoryview] = deque()
         self.size = 0
 
     def append(self, data: bytes) -> None:
         """More."""
-        self._pieces.append(memoryview(data))
-        self.size += len(data)
+        kept = data if type(data) is bytes else bytes(memoryview(data))  # which its owner may still change
+        self._pieces.append(kept)
+        self.size += len(kept)
 
     def take(self, room: int) -> bytes:
         """The first `room` bytes, or all that there are."""
+        if len(self._pieces) == 1 and self.size <= room:
+            self.size = 0
+            return bytes(self._pieces.pop())  # as it came, if it came so
         taken = []
         while self._pieces and room:
             piece = self._pieces.popleft()
             if len(piece) > room:
-                self._pieces.appendleft(piece[room:])  # a view, so that a long answer is copied once only
-                piece = piece[:room]
+                view = memoryview(piece)
+                self._pieces.appendleft(view[room:])  # a view, so that a long answer is copied once only
+                piece = view[:room]
             taken.append(piece)
             room -= len(piece)
             self.size -= len(piece)
         return b"".join(taken)
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._pieces.clear()
+        self.size = 0
 
 
 @implementer(IPushProducer)
@@ -122,54 +150,90 @@ class Stream:
         open: Whether anything can still be sent on it.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_answer",
+        "_complete",
+        "_deadline",
+        "_done",
+        "_head",
+        "_held",
+        "_paused",
+        "_producer",
+        "_pull_again",
+        "_queue",
+        "_received",
+        "_request",
+        "_session",
+        "_streaming",
+        "_wanted",
+        "factory",
+        "id",
+        "open",
+        "server",
+        "site",
+    )
+
     def __init__(self, session: Session, number: int, head: fields.Head) -> None:
         self.id = number
         self.open = True
         self.server = self.site = session.server
         self.factory: Any = session.server  # who logs it
-        self.transport = self
         self._session = session
         self._head = head
-        self._deadline = _Timer(session.server.reactor)
-        self._body: deque[engine.Data | engine.Ended] = deque()  # what is not wanted yet
+        self._deadline: _Timer | None = None
+        self._held: deque[engine.Data | engine.Ended] | None = None  # what is not wanted yet
         self._wanted = True
         self._received = 0
         self._complete = False
-        self._answer: tuple[int, list[Header]] | None = None  # its head, until it is sent
+        self._answer: tuple[int, tuple[Header, ...]] | None = None  # its head, until it is sent
         self._queue = _Queue()
         self._done = False
         self._producer: Any = None
         self._streaming = False
         self._paused = False
-        self._pull_again = _Timer(session.server.reactor)
-        self._request = Request(self)
-        for name, value in head.headers:
-            self._request.requestHeaders.addRawHeader(name, value)
-        self._request.parseCookies()
-        self._request.gotLength(head.length)
+        self._pull_again: _Timer | None = None
+        self._request = Request(self, head)  # until the stream is closed: the request knows its stream for ever
+
+    @property
+    def transport(self) -> Stream:
+        """What a request has as its transport."""
+        return self
+
+    @property
+    def demands(self) -> bool:
+        """Whether some path requires a protocol that cannot be here."""
+        return self._session.demands
 
     # The request, as the session hears of it
 
     def began(self) -> None:
         """Its head is there, and its body may be awaited."""
-        late = RequestError(408, "the body of the request took too long")
-        self._deadline.start(self.server.limits.body_seconds, self.refuse, late)
-        expected = self._request.requestHeaders.getRawHeaders(b"expect", [])
-        if [value.lower() for value in expected] == [b"100-continue"]:
+        if self._head.expects:
             self._session.engine.respond(self.id, 100, (), False)
+
+    def await_rest(self) -> None:
+        """There is no more of it for now: if that is not all, the rest has so much time."""
+        if self.open and not (self._complete or self._done):
+            late = RequestError(408, "the body of the request took too long")
+            self._deadline = _Timer(self.server.reactor)
+            self._deadline.start(self.server.limits.body_seconds, self.refuse, late)
 
     def received(self, part: engine.Data | engine.Ended) -> None:
         """Part of its body, or its end."""
         if isinstance(part, engine.Ended):
             self._complete = True
-            self._deadline.stop()
-        self._body.append(part)
-        self._take_body()
+            self._stop_deadline()
+        if self._wanted and not self._held:
+            self._take(part)
+        else:
+            self._held = self._held or deque()
+            self._held.append(part)
 
     def refuse(self, error: RequestError) -> None:
         """Answer a request that is over a limit, as far as it has come."""
         self.server.rejected(self._session.connection, error)
-        self._deadline.stop()
+        self._stop_deadline()
         self.factory = None
         self._request.method, self._request.clientproto = self._head.method, VERSION
         self._request.answer(error.status, (), error.why.encode() + b"\n")
@@ -177,24 +241,26 @@ class Stream:
     def lost(self, reason: Failure) -> None:
         """It can be answered no more: it was reset, or the connection is gone."""
         if self.open:
-            producer = self._producer
+            producer, request = self._producer, self._request
             self.unregisterProducer()
             self._close()
             if producer is not None:
                 self._call(producer.stopProducing)
             if not self._done:
-                self._call(self._request.connectionLost, reason)
+                self._call(request.connectionLost, reason)
 
-    def _take_body(self) -> None:
-        while self._body and self._wanted:
-            part = self._body.popleft()
-            if isinstance(part, engine.Data):
-                self._session.engine.consumed(self.id, part.length)
-                self._take(part.data)
-            else:
-                self._process(part)
+    def _take_held(self) -> None:
+        while self._held and self._wanted:
+            self._take(self._held.popleft())
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, part: engine.Data | engine.Ended) -> None:
+        if isinstance(part, engine.Data):
+            self._session.engine.consumed(self.id, part.length)
+            self._take_content(part.data)
+        elif not self._done:
+            self._process(part)
+
+    def _take_content(self, data: bytes) -> None:
         self._received += len(data)
         if self._done:
             pass  # it was refused before it was complete
@@ -206,10 +272,9 @@ class Stream:
             self._call(self._request.handleContentChunk, data)
 
     def _process(self, end: engine.Ended) -> None:
-        if self._done:
-            return
         try:
-            fields.check_trailers(end.trailers)
+            if end.trailers:
+                fields.check_trailers(end.trailers)
             if self._head.length not in (None, self._received):
                 raise fields.Malformed("a body shorter than its content-length")
         except fields.Malformed:
@@ -217,13 +282,20 @@ class Stream:
         else:
             self._call(self._request.requestReceived, self._head.method, self._head.path, VERSION)
 
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.stop()
+
     def _close(self) -> None:
         self.open = False
-        self._deadline.stop()
-        self._queue = _Queue()
-        self._session.engine.consumed(self.id, sum(part.length for part in self._body if isinstance(part, engine.Data)))
-        self._body.clear()
+        self._stop_deadline()
+        self._queue.clear()
+        if self._held:
+            length = sum(part.length for part in self._held if isinstance(part, engine.Data))
+            self._session.engine.consumed(self.id, length)
+            self._held.clear()
         self._session.closed(self)
+        del self._request
 
     def _call(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call the application: if that fails it is this stream's end, and not that of the others."""
@@ -236,16 +308,20 @@ class Stream:
     # What a request calls
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """The head of the answer, as twisted.web's request says it."""
+        self.begin(int(code), headers)
+
+    def begin(self, status: int, headers: Headers) -> None:
         """The head of the answer; it goes out with what follows in this turn."""
-        named = ((name.lower(), value) for name, values in headers.getAllRawHeaders() for value in values)
-        self._answer = (int(code), [field for field in named if field[0] not in fields.HOP_BY_HOP])
+        self._answer = status, fields.answered(headers)
         self._session.ready(self)
 
     def write(self, data: bytes) -> None:
         """Part of the answer."""
         if data and self.open:
             self._queue.append(data)
-            self._session.ready(self)
+            if self._answer is None:  # else its head waits, and the session knows of it
+                self._session.ready(self)
             if self._queue.size > QUEUE_BYTES and self._streaming and not self._paused:
                 self._paused = True
                 self._call(self._producer.pauseProducing)
@@ -253,7 +329,8 @@ class Stream:
     def requestDone(self, request: Request) -> None:
         """The answer is complete."""
         self._done = True
-        self._session.ready(self)
+        if self._answer is None:
+            self._session.ready(self)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """See `IConsumer`."""
@@ -309,7 +386,7 @@ class Stream:
     def resumeProducing(self) -> None:
         """Take it again."""
         self._wanted = True
-        self._take_body()
+        self._take_held()
         self._session.flush_soon()
 
     def stopProducing(self) -> None:
@@ -327,9 +404,11 @@ class Stream:
         """Send a frame of the answer, after its head. How much of its content that was; None if a window is closed."""
         if self._answer is not None:
             (status, headers), self._answer = self._answer, None
-            self._session.engine.respond(self.id, status, headers, self._is_all)
-            if self._is_all:
+            is_all = self._is_all
+            self._session.engine.respond(self.id, status, headers, is_all)
+            if is_all:
                 self._sent()
+                return 0
         if not self._queue.size:
             if self.waits:
                 self._send(b"")
@@ -339,7 +418,8 @@ class Stream:
             return None
         data = self._queue.take(room)
         self._send(data)
-        self._want_more()
+        if self._producer is not None:
+            self._want_more()
         return len(data)
 
     @property
@@ -348,8 +428,9 @@ class Stream:
         return self._done and not self._queue.size
 
     def _send(self, data: bytes) -> None:
-        self._session.engine.send(self.id, data, self._is_all)
-        if self._is_all:
+        is_all = self._is_all
+        self._session.engine.send(self.id, data, is_all)
+        if is_all:
             self._sent()
 
     def _sent(self) -> None:
@@ -363,7 +444,9 @@ class Stream:
         if self._paused and self._queue.size <= QUEUE_BYTES // 2:
             self._paused = False
             self._call(self._producer.resumeProducing)
-        while self._pulls and not self._pull_again.runs:
+        if self._pull_again is None and self._pulls:
+            self._pull_again = _Timer(self.server.reactor)
+        while self._pulls and self._pull_again is not None and not self._pull_again.runs:
             before = self._queue.size
             self._call(self._producer.resumeProducing)
             if self._queue.size == before and self._pulls:
@@ -387,6 +470,7 @@ class Session(Protocol):
     Attributes:
         engine: The frames.
         secure: Whether the connection is encrypted.
+        demands: Whether some path requires a protocol that cannot be here.
     """
 
     transport: Any
@@ -397,12 +481,17 @@ class Session(Protocol):
         self.server = server
         self.connection = connection
         self.secure = False
+        self.demands = _demands(server.entries)
         self.engine = engine.Engine(server.limits.streams, server.limits.head_bytes, server.reactor.seconds)
         self._replay = replay
         self._settings = settings
         self._streams: dict[int, Stream] = {}
-        self._ready: dict[Stream, None] = {}  # those that can perhaps send, in the order of their turns
+        # Those that can perhaps send, in the order of their turns. The first of a dict is found in a time that grows
+        # with the number of those that were taken out before it.
+        self._ready: OrderedDict[Stream, None] = OrderedDict()
         self._blocked: dict[Stream, None] = {}  # those whose window is closed, or that of the connection
+        self._begun: list[Stream] = []  # in this turn
+        self._idle = False
         self._full = False
         self._in_turn = False
         self._last = frames.LAST_STREAM  # later ones are refused
@@ -482,6 +571,10 @@ class Session(Protocol):
     def _receive(self, data: bytes) -> None:
         for event in self.engine.receive(data):
             self._happened(event)
+        # Most requests are whole by now, and need no deadline.
+        for stream in self._begun:
+            stream.await_rest()
+        self._begun.clear()
 
     def _happened(self, event: engine.Event) -> None:
         match event:
@@ -513,10 +606,12 @@ class Session(Protocol):
             method = dict(event.fields).get(b":method", b"GET")
             self._open(number, fields.Head(method, b"/", (), None)).refuse(error)
         else:
-            self._open(number, head).began()
+            stream = self._open(number, head)
+            stream.began()
+            self._begun.append(stream)
 
     def _open(self, number: int, head: fields.Head) -> Stream:
-        self._patience.stop()
+        self._idle = False
         stream = self._streams[number] = Stream(self, number, head)
         return stream
 
@@ -563,8 +658,7 @@ class Session(Protocol):
         progress = False
         gathered = 0
         while self._ready and not (self._full or self._closing):
-            stream = next(iter(self._ready))
-            del self._ready[stream]
+            stream, _ = self._ready.popitem(last=False)
             sent = stream.send_frame()
             if sent is None:
                 self._blocked[stream] = None
@@ -593,8 +687,14 @@ class Session(Protocol):
             self._stalled.start(limits.stalled_seconds, self.transport.abortConnection)
         if not self._streams and self._last != frames.LAST_STREAM:
             self._close()
-        elif not (self._streams or self._leaving or self._patience.runs):
-            self._patience.start(limits.keepalive_seconds, self.leave)
+        elif not (self._streams or self._leaving or self._idle):
+            self._idle = True
+            if not self._patience.put_off(limits.keepalive_seconds):
+                self._patience.start(limits.keepalive_seconds, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        if self._idle:
+            self.leave()
 
     def pauseProducing(self) -> None:
         """The transport is full: until it is not, nothing is read that would need an answer."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.web.http_headers import Headers
 
 from switchd import fields
 from switchd.config import Limits
@@ -70,6 +73,96 @@ def test_a_limit_is_the_last_that_is_allowed() -> None:
     with pytest.raises(RequestError):
         fields.read(request((b"a", more[1] + b"x")), LIMITS)
     assert fields.read(request(*[(b"a", b"")] * 6), LIMITS)
+
+
+class TestMemory:
+    @pytest.fixture(autouse=True)
+    def _nothing_is_remembered(self) -> None:
+        fields._remembered.clear()
+
+    def test_of_a_head_gives_the_same_again(self) -> None:
+        asked = request((b"a", b"b"))
+        again = tuple((bytes(bytearray(name)), bytes(bytearray(value))) for name, value in asked)
+        assert fields.read(again, LIMITS) is fields.read(asked, LIMITS)
+
+    def test_tells_heads_apart_by_everything_in_them(self) -> None:
+        asked = [request(), request((b":path", b"/a")), request((b"a", b"b")), request((b"b", b"a"))]
+        asked += [request((b"a", b"b"), (b"a", b"c")), request((b"a", b"c"), (b"a", b"b")), request((b"ab", b""))]
+        assert len({fields.read(one, LIMITS) for one in asked * 2}) == len(asked)
+
+    def test_is_of_heads_that_were_right_under_the_same_limits(self) -> None:
+        asked = request((b"a", b"x" * 500), (b"content-length", b"50"))
+        assert fields.read(asked, LIMITS)
+        for limits in (Limits(head_bytes=500), Limits(header_count=3), Limits(body_bytes=49)):
+            for _ in range(2):
+                with pytest.raises(RequestError):
+                    fields.read(asked, limits)
+            assert fields.read(asked, LIMITS)
+
+    def test_is_of_nothing_that_was_wrong(self) -> None:
+        for asked in (request((b"A", b"b")), request((b"te", b"gzip")), request((b"a", b"x" * 1000))):
+            for _ in range(2):
+                with pytest.raises((Malformed, RequestError)):
+                    fields.read(asked, LIMITS)
+        assert fields._remembered == {}
+
+    def test_has_bounds(self) -> None:
+        limits = Limits()
+        for number in range(3 * fields.REMEMBERED_HEADS):
+            fields.read(request((b":path", b"/%d" % number)), limits)
+            assert 0 < len(fields._remembered) <= fields.REMEMBERED_HEADS
+        fields._remembered.clear()
+        counted = sum(len(name) + len(value) + fields.FIELD_OVERHEAD for name, value in GET)
+        room = fields.REMEMBERED_BYTES - counted - fields.FIELD_OVERHEAD - 1
+        fields.read(request((b"a", b"x" * (room + 1))), limits)
+        assert fields._remembered == {}
+        fields.read(request((b"a", b"x" * room)), limits)
+        assert len(fields._remembered) == 1
+
+    @pytest.mark.parametrize("name", [b"cookie", b"authorization", b"proxy-authorization"])
+    def test_is_of_nothing_that_is_secret(self, name: bytes) -> None:
+        assert fields.read(request((name, b"secret")), LIMITS).headers[-1] == (name, b"secret")
+        assert fields._remembered == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], False),
+        ([b"100-continue"], True),
+        ([b"100-Continue"], True),
+        ([b"100-continue"] * 2, False),
+        ([b"x"], False),
+    ],
+)
+def test_a_head_may_expect_to_be_told_to_go_on(values: list[bytes], expected: bool) -> None:
+    assert fields.read(request(*[(b"expect", value) for value in values]), LIMITS).expects is expected
+
+
+@pytest.mark.parametrize("name", [b"x-a", b"accept", b":path", b"a\x80"], ids=ascii)
+def test_a_byte_is_right_or_wrong_by_itself_and_by_its_place(name: bytes) -> None:
+    is_value = re.compile(rb"(?![ \t])[\t\x20-\x7e\x80-\xff]*(?<![ \t])").fullmatch
+    is_path = re.compile(rb"/[\x21-\x7e\x80-\xff]*").fullmatch
+    for byte in range(256):
+        one = bytes([byte])
+        for value in (b"", one, b"/" + one, one + b"b", b"/" + one + b"b", b"/" + one + b"\t" + one + b"b"):
+            right = is_path(value) if name == b":path" else is_value(value) and name != b"a\x80"
+            try:
+                fields.read(request((name, value)), LIMITS)
+            except Malformed:
+                assert not right, value
+            else:
+                assert right, value
+
+
+def test_names_that_are_known_to_be_right_are() -> None:
+    for name in fields._KNOWN:
+        fields._check_name(name, b"anything")
+
+
+def test_an_answer_has_no_fields_about_a_connection() -> None:
+    headers = Headers({b"X-A": [b"1", b"2"], b"Connection": [b"close"], b"Keep-Alive": [b"5"], b"ETag": [b'"x"']})
+    assert fields.answered(headers) == ((b"x-a", b"1"), (b"x-a", b"2"), (b"etag", b'"x"'))
 
 
 def test_trailers_are_fields() -> None:

@@ -999,6 +999,17 @@ class TestFlow:
         (frame,) = client.of(DataFrame)
         assert "END_STREAM" in frame.flags
 
+    def test_bytes_that_their_owner_changes_later_are_sent_as_they_were(self) -> None:
+        def render(request: Any) -> Any:
+            for _ in range(2):
+                written = bytearray(b"as it was")
+                request.write(written)
+                written[:] = b"changed"
+            request.finish()
+            return NOT_DONE_YET
+
+        assert Client(site(Does(render))).get().body == b"as it was" * 2
+
     def test_answer_without_content_is_one_frame(self) -> None:
         client = Client(site(Does(lambda request: b"")))
         answer = client.get()
@@ -1028,6 +1039,18 @@ class TestFlow:
         assert len(writes) == 1
         client.talk()
         assert all(one.ended for one in answers)
+
+    def test_requests_that_come_whole_start_no_timers(self) -> None:
+        client = Client(site())
+        client.get()
+        scheduled = _counted(client.site.clock, "callLater")
+        for _ in range(3):
+            assert client.get().ended
+        assert [call for call in scheduled if call[0]] == []
+        client.ask("/", "POST", body=None)
+        client.talk()
+        (call,) = [call for call in scheduled if call[0]]
+        assert call[0] == client.site.factory.limits.body_seconds
 
     def test_five_megabytes_over_an_open_window_cost_no_turn_of_the_reactor_per_frame(self) -> None:
         client = Client(site(Does(lambda request: b"x" * 5 * MB)), settings=WIDE)
@@ -1208,6 +1231,21 @@ class TestLimit:
         client.let_pass(9)
         assert client.goaways == []
         client.let_pass(1)
+        assert len(client.goaways) == 2
+
+    def test_connection_is_idle_from_its_last_answer_however_often_it_was_idle_before(self) -> None:
+        resource = Does(lambda request: NOT_DONE_YET if request.path == b"/long" else b"")
+        client = Client(site(resource, limits(keepalive_seconds=10)))
+        for path, seconds in (("/", 6), ("/", 9), ("/long", 25)):
+            client.get(path)
+            client.let_pass(seconds)
+        client.cut(client.answers[5])
+        client.let_pass(9.5)
+        assert client.goaways == []
+        client.get()
+        client.let_pass(9.5)
+        assert client.goaways == []
+        client.let_pass(0.5)
         assert len(client.goaways) == 2
 
     def test_client_that_asks_nothing_is_idle_from_the_beginning(self) -> None:

@@ -14,7 +14,7 @@ import switchd
 PACKAGE = Path(switchd.__file__).parent
 # Each layer imports only what stands in a line above it.
 LAYERS = [
-    {"interfaces"},
+    {"access", "interfaces"},
     {"errors", "frames"},
     {"calm", "negotiation", "handover", "schema", "events"},
     {
@@ -31,6 +31,7 @@ LAYERS = [
         "protocols",
     },
     {"fields", "plugins", "request", "routes"},
+    {"lazy"},
     {"http1", "http2"},
     {"first"},
     {"factory"},
