@@ -23,7 +23,6 @@ from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
 from twisted.internet.interfaces import (
-    IAddress,
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
@@ -32,8 +31,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from twisted.web.http import OK, HTTPChannel, _ChunkedTransferDecoder
-from twisted.web.http_headers import Headers, _nameEncoder
+from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder
+from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from switchd import heads, messages, negotiation
@@ -45,6 +44,7 @@ from switchd.events import escaped
 from switchd.handover import handover, pass_half_close
 from switchd.interfaces import Accept, Early, Header, ISession, Offer, Refuse
 from switchd.interfaces import Request as Asked
+from switchd.lazy import LazyRequest
 from switchd.request import OrdinaryRequest, default_fields
 
 LINGER_BYTES = 64 * 1024 * 1024
@@ -52,7 +52,6 @@ LINGER_BYTES = 64 * 1024 * 1024
 a whole upload before it reads finds the answer, and not for ever."""
 
 _log = Logger()
-_canonical = _nameEncoder.encode
 
 
 class Server(Protocol):
@@ -116,20 +115,55 @@ class _BoundedChunks(_ChunkedTransferDecoder):
         self._chunk(data)
 
 
-class Request(OrdinaryRequest):
-    """A request that may turn out to be a switch.
+class _Unswitched(OrdinaryRequest):
+    """What a request is that no switch takes."""
+
+    channel: Channel
+
+    def unclaimed(self, entries: tuple[negotiation.Entry, ...], offers: tuple[Offer, ...]) -> None:
+        """No switch takes it.
+
+        Args:
+            entries: Those that match its path.
+            offers: Those of its offers that count.
+        """
+        fate = negotiation.unclaimed(entries, offers)
+        if fate is negotiation.Unclaimed.CLOSED:
+            self.channel.server.dropped(self.channel.connection, self.path)
+            self.channel.drop()
+        elif fate is negotiation.Unclaimed.REQUIRED:
+            required = negotiation.tokens(entry for entry in entries if entry.require)
+            self.answer(426, negotiation.advertisement(required), b"This path is served by another protocol only.\n")
+        else:
+            self.render_ordinary()
+
+    def write(self, data: bytes) -> None:
+        """See `twisted.web.server.Request`; the head is complete now, so this is where to add to it."""
+        channel = getattr(self, "channel", None)
+        if not self.startedWriting and channel is not None and self.code != 101 and self.clientproto == b"HTTP/1.1":
+            channel.advertise(self)
+        super().write(data)
+
+    def retire(self) -> None:
+        """The connection has been switched: nothing more will be written, and nothing of this is kept."""
+        content = vars(self).get("content")
+        if content is not None:
+            content.close()
+        del self.channel
+
+
+class Request(_Unswitched):
+    """A request, read line by line, that may turn out to be a switch.
 
     Attributes:
         target: The request target as sent.
         fields: The header fields in the order in which they came, with names in lower case.
     """
 
-    channel: Channel
-
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.target = b""
-        self.fields: tuple[Header, ...] | list[Header] = []
+        self.fields: list[Header] = []
 
     def process(self) -> None:
         """Called when the request is complete: let the switches have it, or else render it."""
@@ -166,66 +200,20 @@ class Request(OrdinaryRequest):
             id=channel.server.request_id(channel.connection),
         )
 
-    def unclaimed(self, entries: tuple[negotiation.Entry, ...], offers: tuple[Offer, ...]) -> None:
-        """No switch takes it.
 
-        Args:
-            entries: Those that match its path.
-            offers: Those of its offers that count.
-        """
-        fate = negotiation.unclaimed(entries, offers)
-        if fate is negotiation.Unclaimed.CLOSED:
-            self.channel.server.dropped(self.channel.connection, self.path)
-            self.channel.drop()
-        elif fate is negotiation.Unclaimed.REQUIRED:
-            required = negotiation.tokens(entry for entry in entries if entry.require)
-            self.answer(426, negotiation.advertisement(required), b"This path is served by another protocol only.\n")
-        else:
-            self.render_ordinary()
+class QuickRequest(_Unswitched, LazyRequest):
+    """A request without a body that offers nothing, read in one piece (`heads`)."""
 
-    def setHeader(self, name: Any, value: Any) -> None:
-        """See `twisted.web.http.Request`; that takes its time to make sure of what is usually so."""
-        if type(name) is type(value) is bytes and b"\n" not in value and b"\r" not in value:
-            self.responseHeaders._rawHeaders[_canonical(name)] = [value]
-        else:
-            super().setHeader(name, value)
+    def process(self) -> None:
+        """Called when the request is complete."""
+        self.unclaimed(self.channel.server.switches(self.path), ())
 
-    def write(self, data: bytes) -> None:
-        """See `twisted.web.server.Request`; the head is complete now, so this is where to add to it."""
-        channel = getattr(self, "channel", None)
-        if not self.startedWriting and channel is not None and self.code != 101 and self.clientproto == b"HTTP/1.1":
-            if channel.server.advertise:
-                channel.advertise(self)
-            if self._is_usual():
-                self._write_whole(data)
-                return
-        super().write(data)
+    def _is_plain(self) -> bool:
+        # Without a length, twisted.web sends chunks.
+        return b"Content-Length" in self.responseHeaders._rawHeaders and super()._is_plain()
 
-    def _is_usual(self) -> bool:
-        """Whether head and body may be written as they are: without cookies, chunks, validators and encodings, and none
-        of the methods and status codes that have no body."""
-        return (
-            self.method == b"GET"
-            and self.code == OK
-            and b"Content-Length" in self.responseHeaders._rawHeaders
-            and self.lastModified is self.etag is self._encoder is None
-            and not (self.cookies or self._inFakeHead or self.finished or self._disconnected)
-        )
-
-    def _write_whole(self, data: bytes) -> None:
-        """What twisted.web comes to with such a response."""
-        raw = self.responseHeaders._rawHeaders
-        if raw[b"Content-Length"] != [b"0"] and b"Content-Type" not in raw and self.defaultContentType is not None:
-            raw[b"Content-Type"] = [self.defaultContentType]
-        self.startedWriting = 1
-        self.sentLength += len(data)
-        self.channel.writeHeaders(b"HTTP/1.1", b"200", self.code_message, self.responseHeaders, data)
-
-    def retire(self) -> None:
-        """The connection has been switched: nothing more will be written, and nothing of this is kept."""
-        if self.content is not None:
-            self.content.close()
-        del self.channel
+    def _begin(self, data: bytes) -> None:
+        self.channel.writeHeaders(b"HTTP/1.1", b"%d" % self.code, self.code_message, self.responseHeaders, data)
 
 
 @implementer(ISession)
@@ -274,21 +262,8 @@ class Channel(HTTPChannel):
         self._dropped = 0
         self._deadlines: Deadlines | None = None
         self._decision: Decision | None = None
-        self._addresses: tuple[IAddress, IAddress] | None = None
 
     # The connection
-
-    def getPeer(self) -> IAddress:
-        """The client's address; asked for with each request, so it is remembered, as a transport does not."""
-        return (self._addresses or self._look_up())[0]
-
-    def getHost(self) -> IAddress:
-        """The address that it reached."""
-        return (self._addresses or self._look_up())[1]
-
-    def _look_up(self) -> tuple[IAddress, IAddress]:
-        self._addresses = (self.transport.getPeer(), self.transport.getHost())
-        return self._addresses
 
     def connectionMade(self) -> None:
         limits = self.server.limits
@@ -428,20 +403,16 @@ class Channel(HTTPChannel):
         return rest
 
     def _take(self, head: heads.Head) -> None:
-        """What the line reader does with the lines of a head, one by one."""
-        request: Any = self.requestFactory(self, 0)
+        """What the line reader comes to with the lines of a head and a body that is empty."""
+        request = QuickRequest(self, self.transport, head.fields.lines, 0)
         self.requests.append(request)
-        request.target, request.fields = head.target, head.fields.lines
-        raw = request.requestHeaders._rawHeaders
-        for name, value in head.fields.lines:
-            raw.setdefault(_canonical(name), []).append(value)
-        if b"cookie" in head.fields.names:
-            request.parseCookies()
         self.persistent = b"connection" not in head.fields.names or self.checkPersistence(request, b"HTTP/1.1")
-        request.gotLength(0)
         self._idle = False
-        self._command, self._path, self._version = head.method, head.target, b"HTTP/1.1"
-        self.allContentReceived()
+        self._handlingRequest = True
+        self.setRawMode()
+        request.requestReceived(head.method, head.target, b"HTTP/1.1")
+        if not (self._idle or self._lingering):
+            self._wait(None)  # for the next request: this one is not answered yet
 
     def _begin_head(self, data: bytes) -> None:
         messages.check_first_byte(data)
@@ -502,7 +473,7 @@ class Channel(HTTPChannel):
             request.requestHeaders.setRawHeaders(b"Host", [authority])
             request.fields = [(b"host", authority), *(field for field in request.fields if field[0] != b"host")]
 
-    def checkPersistence(self, request: Request, version: bytes) -> bool:
+    def checkPersistence(self, request: OrdinaryRequest, version: bytes) -> bool:
         """Whether the connection outlives this request: read as the list that Connection is."""
         connection = request.requestHeaders.getRawHeaders(b"Connection", [])
         if version == b"HTTP/1.1" and not negotiation.lists(connection, b"close"):
@@ -521,7 +492,7 @@ class Channel(HTTPChannel):
         fields = [b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
         self.transport.write(b"%b %b %b\r\n%b\r\n%b" % (version, code, reason, b"".join(fields), body))
 
-    def requestDone(self, request: Request) -> None:
+    def requestDone(self, request: OrdinaryRequest) -> None:
         self._idle = True
         self._wait(self.server.limits.keepalive_seconds, self.drop)
         super().requestDone(request)
@@ -540,14 +511,14 @@ class Channel(HTTPChannel):
         self._forget_unanswered()
         self.loseConnection()
 
-    def close_after(self, request: Request) -> None:
+    def close_after(self, request: OrdinaryRequest) -> None:
         """Close the connection when `request`, whose answer is about to be written, is answered."""
         self.persistent = False
         request.responseHeaders.addRawHeader(b"Connection", b"close")
 
-    def advertise(self, request: Request) -> None:
-        """Say which protocols the path has (RFC 9110 section 7.8)."""
-        if not request.responseHeaders.hasHeader(b"Upgrade"):
+    def advertise(self, request: OrdinaryRequest) -> None:
+        """Say which protocols the path has, if we are configured to (RFC 9110 section 7.8)."""
+        if self.server.advertise and not request.responseHeaders.hasHeader(b"Upgrade"):
             served = negotiation.tokens(self.server.switches(request.path))
             for name, value in negotiation.advertisement(served) if served else ():
                 request.responseHeaders.addRawHeader(name, value)

@@ -193,7 +193,9 @@ class Stream:
         self._streaming = False
         self._paused = False
         self._pull_again: _Timer | None = None
-        self._request = Request(self, head)  # until the stream is closed: the request knows its stream for ever
+        self._request = Request(
+            self, self, head.headers, head.length
+        )  # until the stream is closed: the request knows its stream for ever
 
     @property
     def transport(self) -> Stream:

@@ -10,16 +10,12 @@ This is the only module that knows these parts of twisted.web; `tests/test_lazy.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, AnyStr
-from urllib.parse import unquote_to_bytes
 
-from twisted.python.failure import Failure
-from twisted.web.http import NO_BODY_CODES, datetimeToString, parse_qs
+from twisted.web.http import NO_BODY_CODES, parse_qs
 from twisted.web.http_headers import Headers
-from twisted.web.resource import _IEncodingResource
 
-from switchd.fields import Head
+from switchd.interfaces import Header
 from switchd.request import OrdinaryRequest
 
 _HTML = b"text/html"
@@ -51,8 +47,10 @@ class LazyRequest(OrdinaryRequest):
     """A request whose head is known when it is made.
 
     Args:
-        channel: Its channel, and its transport.
-        head: The head.
+        channel: Its channel.
+        transport: Its transport.
+        fields: The header fields; names are in lower case.
+        length: Of its body, in bytes; None: it does not say.
     """
 
     requestHeaders = _made(lambda request: request._make_headers())
@@ -68,17 +66,19 @@ class LazyRequest(OrdinaryRequest):
     _has_cookies = False
     _has_content = False
 
-    def __init__(self, channel: Any, head: Head) -> None:
+    def __init__(self, channel: Any, transport: Any, fields: tuple[Header, ...], length: int | None) -> None:
         # Not the original's: it would make all of the above.
-        self.channel = self.transport = channel
+        self.channel = channel
+        self.transport = transport
         self._parsePOSTFormSubmission = channel.site._parsePOSTFormSubmission
         self.queued = False
-        self._head = head
+        self._fields = fields
+        self._length = length
         self._query = b""
 
     def _make_headers(self) -> Headers:
         self.requestHeaders = headers = Headers()
-        for name, value in self._head.headers:
+        for name, value in self._fields:
             headers.addRawHeader(name, value)
         self._make_cookies()  # before anybody can change the headers
         return headers
@@ -94,7 +94,7 @@ class LazyRequest(OrdinaryRequest):
         if self.finished:
             return None
         self._has_content = True
-        self.gotLength(self._head.length)
+        self.gotLength(self._length)
         return self.content
 
     def getStateToCopyFor(self, issuer: Any) -> Any:
@@ -103,7 +103,7 @@ class LazyRequest(OrdinaryRequest):
             if isinstance(attribute, _Attribute):
                 getattr(self, name)
         state = super().getStateToCopyFor(issuer)
-        for name in ("_head", "_query", "_has_cookies", "_has_content"):
+        for name in ("_fields", "_length", "_query", "_has_cookies", "_has_content"):
             state.pop(name, None)
         return state
 
@@ -114,7 +114,7 @@ class LazyRequest(OrdinaryRequest):
         if not isinstance(key, bytes) or "requestHeaders" in vars(self):
             return super().getHeader(key)
         name = key.lower()
-        for known, value in reversed(self._head.headers):
+        for known, value in reversed(self._fields):
             if known == name:
                 return value
         Headers().hasHeader(key)  # raises if it is no name at all
@@ -129,42 +129,11 @@ class LazyRequest(OrdinaryRequest):
             self.path, _, self._query = path.partition(b"?")
             self.process()
 
-    def render_ordinary(self) -> None:
-        """What a request is if it is no switch."""
-        if self.path == b"*":
-            super().render_ordinary()
-        else:
-            self._settle_length()
-            self._render_found()
-
     def _settle_length(self) -> None:
         if self._has_content:
             super()._settle_length()
 
-    def _render_found(self) -> None:
-        """What `server.Request.process` does, without the fields that `default_headers` sets after it."""
-        self.site = self.channel.site
-        self.prepath = []
-        self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
-        try:
-            resource = self.site.getResourceFor(self)
-            if _IEncodingResource.providedBy(resource):
-                self._encoder = resource.getEncoder(self)
-            self.render(resource)
-        except BaseException:  # as in the original: whatever it is, the client hears of it
-            self.processingFailed(Failure())
-
     # The answer
-
-    def default_headers(self) -> None:
-        """Set what every response has."""
-        fields = self.responseHeaders._rawHeaders
-        site = self.channel.server
-        fields[b"Date"] = [_date(int(site.reactor.seconds()))]
-        if site.header:
-            fields[b"Server"] = [site.header]
-        else:
-            fields.pop(b"Server", None)
 
     def write(self, data: bytes) -> None:
         """See `twisted.web.server.Request`."""
@@ -173,8 +142,12 @@ class LazyRequest(OrdinaryRequest):
             return
         self.startedWriting = 1
         self._settle_type()
-        self.channel.begin(self.code, self.responseHeaders)
         self.sentLength += len(data)
+        self._begin(data)
+
+    def _begin(self, data: bytes) -> None:
+        """Send the head of the answer, and the first of its content."""
+        self.channel.begin(self.code, self.responseHeaders)
         self.channel.write(data)
 
     def _is_plain(self) -> bool:
@@ -200,10 +173,3 @@ class LazyRequest(OrdinaryRequest):
             fields[b"Content-Type"] = [_HTML]
         else:
             self.setHeader(b"Content-Type", default)
-
-
-@lru_cache(maxsize=2)
-def _date(second: int) -> bytes:
-    """A `Date`: that of this second, which many answers share, and that of the last."""
-    made: bytes = datetimeToString(second)
-    return made

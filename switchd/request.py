@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from io import BytesIO
 from os import SEEK_END
 from tempfile import SpooledTemporaryFile
 from typing import Any
@@ -31,9 +30,9 @@ def default_fields(site: Any) -> tuple[Header, ...]:
     return (date, (b"Server", site.header)) if site.header else (date,)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _date(seconds: int) -> bytes:
-    """Nearly every response has the date of the one before."""
+    """A `Date`: that of this second, which many answers share, and that of the last."""
     date: bytes = datetimeToString(seconds)
     return date
 
@@ -48,16 +47,15 @@ class OrdinaryRequest(server.Request):
         """See `twisted.web.http.Request`; there, a body that may be long opens a file before any of it has come."""
         if length is None or length >= SPOOLED_BYTES:
             self.content = SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115 - twisted.web closes it
-        elif length:
-            super().gotLength(length)
         else:
-            self.content = BytesIO()
+            super().gotLength(length)
 
     def default_headers(self) -> None:
         """Set what every response has."""
-        self.responseHeaders.removeHeader(b"Server")
+        raw = self.responseHeaders._rawHeaders
+        raw.pop(b"Server", None)
         for name, value in default_fields(self.channel.server):
-            self.responseHeaders._rawHeaders[name] = [value]
+            raw[name] = [value]
 
     def render_ordinary(self) -> None:
         """What a request is if it is no switch."""

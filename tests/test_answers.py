@@ -76,10 +76,6 @@ def chunks(request: Any) -> int:
     return server.NOT_DONE_YET
 
 
-def failing(request: Any) -> bytes:
-    return ValueError  # type: ignore[return-value]
-
-
 class Page(Resource):
     isLeaf = True
 
@@ -97,7 +93,7 @@ def lines(data: bytes) -> tuple[list[bytes], bytes]:
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST"])
 @pytest.mark.parametrize(
     "render",
-    [plain, empty, typed, typeless, worded, missing, nothing, cookies, validators, counted, chunks, failing],
+    [plain, empty, typed, typeless, worded, missing, nothing, cookies, validators, counted, chunks],
     ids=lambda render: str(render.__name__),
 )
 def test_is_twisted_webs(method: bytes, render: Callable[[Any], Any]) -> None:
@@ -107,8 +103,4 @@ def test_is_twisted_webs(method: bytes, render: Callable[[Any], Any]) -> None:
     clock = Clock()
     theirs = Wire(server.Site(Page(render), reactor=clock), clock)
     theirs.send(request)
-    ours_lines, ours_body = lines(ours.received)
-    their_lines, their_body = lines(theirs.received)
-    assert ours_lines == their_lines
-    # What cannot be answered is described with the request's address in memory.
-    assert ours_body == their_body or b"Request did not return bytes" in ours_body
+    assert lines(ours.received) == lines(theirs.received)

@@ -10,11 +10,8 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols.basic import LineReceiver
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.web import http
-from twisted.web.http_headers import Headers, _nameEncoder
-from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
-
-from tests import serving
+from twisted.web.http_headers import Headers
+from twisted.web.server import Request
 
 OVERRIDDEN = {
     "_maybeChooseTransferDecoder": ["self", "header", "data"],
@@ -111,7 +108,6 @@ def test_fields_are_kept_by_name_as_lists_in_one_table() -> None:
     headers.addRawHeader(b"x-a", b"1")
     headers.addRawHeader(b"X-A", b"2")
     assert headers._rawHeaders == {b"X-A": [b"1", b"2"]}
-    assert _nameEncoder.encode(b"x-a") == b"X-A"
 
 
 def test_a_line_receiver_that_is_busy_keeps_what_comes_in_its_buffer() -> None:
@@ -120,18 +116,3 @@ def test_a_line_receiver_that_is_busy_keeps_what_comes_in_its_buffer() -> None:
     made.dataReceived(b"GET /a HTTP/1.1\r\n\r\n")
     assert made.requests == []
     assert made.clearLineBuffer() == b"GET /a HTTP/1.1\r\n\r\n"
-
-
-def test_what_a_request_has_for_its_resource_is_what_ours_sets(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = channel()
-    made.site = Site(Resource())
-    seen: list[Any] = []
-    monkeypatch.setattr(Request, "render", lambda self, found: seen.append(dict(vars(self))))
-    made.requestFactory = Request
-    made.dataReceived(b"GET /a%20b/ HTTP/1.1\r\nHost: a\r\n\r\n")
-    site = serving.Site(root=Resource())
-    monkeypatch.setattr("switchd.http1.Request.render", lambda self, found: seen.append(dict(vars(self))))
-    site.connect().send(b"GET /a%20b/ HTTP/1.1\r\nHost: a\r\n\r\n")
-    theirs, ours = seen
-    assert set(theirs) <= set(ours)
-    assert (theirs["prepath"], theirs["postpath"]) == (ours["prepath"], ours["postpath"])
