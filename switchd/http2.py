@@ -151,6 +151,7 @@ class Stream:
     """
 
     __slots__ = (
+        "__dict__",  # what an application may put on its request's channel
         "__weakref__",
         "_answer",
         "_complete",
@@ -483,7 +484,6 @@ class Session(Protocol):
         self.server = server
         self.connection = connection
         self.secure = False
-        self.demands = _demands(server.entries)
         self.engine = engine.Engine(server.limits.streams, server.limits.head_bytes, server.reactor.seconds)
         self._replay = replay
         self._settings = settings
@@ -492,6 +492,7 @@ class Session(Protocol):
         # with the number of those that were taken out before it.
         self._ready: OrderedDict[Stream, None] = OrderedDict()
         self._blocked: dict[Stream, None] = {}  # those whose window is closed, or that of the connection
+        self.demands = _demands(server.entries)
         self._begun: list[Stream] = []  # in this turn
         self._idle = False
         self._full = False

@@ -16,6 +16,7 @@ from switchd.lazy import LazyRequest
 from switchd.request import OrdinaryRequest
 from tests.http2_client import Client, end_all, over_http1, site
 from tests.test_http2 import OF_ONE_HOP, Does
+from tests.wires import CLEAR, Kind
 
 COOKIES = [("cookie", "a=1; b=2"), ("cookie", "c"), ("x-a", "1"), ("x-a", "2")]
 FORM = [("content-type", "application/x-www-form-urlencoded")]
@@ -201,13 +202,32 @@ class TestRequest:
         transport = client.wire.transport
         assert told == [(None, transport.getPeer(), transport.getHost(), "2")] * 2
 
+    @pytest.mark.parametrize("kind", CLEAR.values(), ids=CLEAR)
+    def test_knows_its_client_when_that_is_gone(self, kind: Kind) -> None:
+        resource = Does()
+        client = Client(site(resource), kind=kind)
+        client.get(headers=COOKIES)
+        request = resource.request
+        peer, host = request.transport.getPeer(), request.transport.getHost()
+        client.wire.reset()
+        assert (request.getClientAddress(), request.getHost(), request.getHeader("x-a")) == (peer, host, "2")
+        assert (request.args, request.getCookie(b"a"), request.isSecure()) == ({}, b"1", False)
+
+    def test_may_be_given_more_attributes_and_so_may_its_channel(self) -> None:
+        def render(request: Any) -> bytes:
+            request.own = request.channel.own = b"own"
+            return request.own + request.transport.own  # type: ignore[no-any-return]
+
+        assert Client(site(Does(render))).get().body == b"ownown"
+
     @pytest.mark.parametrize("body", [b"", b"body"], ids=["no body", "body"])
-    def test_closes_its_body_when_it_is_lost(self, body: bytes) -> None:
+    @pytest.mark.parametrize("headers", [[], [("content-length", "{}")]], ids=["no length", "length"])
+    def test_closes_its_body_when_it_is_lost(self, body: bytes, headers: Any) -> None:
         resource = Does()
         client = Client(site(resource))
-        client.cut(client.get("/", "POST", body=body))
+        client.cut(client.get("/", "POST", [(name, text.format(len(body))) for name, text in headers], body))
         assert resource.request.content.closed
-        assert not hasattr(resource.request.channel, "write")
+        assert resource.request.channel is None
 
     @pytest.mark.parametrize(("method", "path", "headers", "body"), ASKED.values(), ids=ASKED)
     def test_can_be_copied_to_another_process(self, method: str, path: str, headers: Any, body: bytes) -> None:
