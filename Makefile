@@ -43,8 +43,8 @@ bench-quick: $(VENV)/serve      ## the same in a minute, roughly
 	$(VENV)/bin/python -m benchmarks --quick
 
 bench-record: $(VENV)/test $(LOWEST)/test       ## what the hot paths cost, for `make test` to compare with
-	$(VENV)/bin/python -m benchmarks.guard --record
 	$(LOWEST)/bin/python -m benchmarks.guard --record
+	$(VENV)/bin/python -m benchmarks.guard --add
 
 clean:          ## remove what the other words have made
 	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .testsuite .bench .hypothesis
