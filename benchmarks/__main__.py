@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import report
 from benchmarks.cache import Cache, Missing
-from benchmarks.measure import FULL, QUICK, Bench, Effort
+from benchmarks.measure import FULL, QUICK, Bench
 from benchmarks.report import say
 from benchmarks.rows import ROWS, US, Row
 from benchmarks.servers import BY_NAME, ROOT, reactors
@@ -30,13 +31,8 @@ def main() -> int:
     if reactor is None:
         reactor = OWN_REACTOR if OWN_REACTOR in reactors() else ""
     quick = arguments.quick
-    standard = QUICK if quick else FULL
-    effort = Effort(
-        arguments.seconds or standard.seconds,
-        arguments.rounds or standard.rounds,
-        arguments.connections or standard.connections,
-        arguments.switches or standard.switches,
-    )
+    chosen = {name: getattr(arguments, name) for name in ("seconds", "rounds", "connections", "switches")}
+    effort = replace(QUICK if quick else FULL, **{name: value for name, value in chosen.items() if value is not None})
     rows = [row for row in ROWS if arguments.row.lower() in row.name.lower() and not (quick and row.deed == "growth")]
     about = (
         f"switchd runs under `twistd{f' --reactor {reactor}' if reactor else ''}` with `benchmarks/switchd.toml`;"
@@ -62,7 +58,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure switchd beside its peers.")
     add = parser.add_argument
-    add("--quick", action="store_true", help="in a minute; rougher, and without the row on growth")
+    add("--quick", action="store_true", help="in a minute: rougher, with fewer peers, without the row on growth")
     add("--row", default="", metavar="TEXT", help="only rows with this in their name")
     add("--servers", default="", metavar="NAMES", help=f"only these, with commas between: {', '.join(BY_NAME)}")
     add(

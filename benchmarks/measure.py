@@ -38,19 +38,23 @@ class Effort:
 
     Attributes:
         seconds: Of each measurement.
+        warm_up: Seconds of the same load before it.
         rounds: How often each server gets its turn.
         connections: Idle ones, in the rows on memory.
         switches: In the row on growth, all in all.
+        others: Whether servers are measured that no goal names.
     """
 
-    seconds: float = 1.0
+    seconds: float = 0.8
+    warm_up: float = 0.2
     rounds: int = 3
     connections: int = 5000
     switches: int = 300_000
+    others: bool = True
 
 
 FULL = Effort()
-QUICK = Effort(seconds=0.25, rounds=2, connections=1000, switches=6000)
+QUICK = Effort(seconds=0.2, warm_up=0.1, rounds=2, connections=1000, switches=6000, others=False)
 
 
 @dataclass
@@ -106,7 +110,8 @@ class Bench:
             Missing: There is no load client for it.
         """
         outcome = self.outcomes[row.name] = Outcome(row)
-        names = [name for name in row.servers if self._only is None or name in self._only]
+        servers = row.servers if self._effort.others else row.named
+        names = [name for name in servers if self._only is None or name in self._only]
         self._cache.need("h2load" if row.kind == "h2load" else "client")
         if row.deed in ("memory", "growth"):
             once = self._memory if row.deed == "memory" else self._growth
@@ -136,7 +141,8 @@ class Bench:
     def _load(self, row: Row) -> Callable[[Running], Figures]:
         if row.kind == "h2load":
             return lambda server: self._h2load(row, server)
-        words = ["-d", row.deed, "-c", str(row.connections), "-s", str(row.size), "-t", str(self._effort.seconds)]
+        words = ["-d", row.deed, "-c", str(row.connections), "-s", str(row.size)]
+        words += ["-t", str(self._effort.seconds), "-w", str(self._effort.warm_up)]
         if row.deed == "pace":
             words += ["-r", str(self._half(row)), "-o", "4096"]
         else:
@@ -179,7 +185,8 @@ class Bench:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             preexec_fn=_beside,
         )
         try:
@@ -238,7 +245,13 @@ def _beside() -> None:
 def _output(command: list[str]) -> str:
     try:
         done = subprocess.run(
-            command, capture_output=True, check=False, text=True, timeout=PATIENCE + 100, preexec_fn=_beside
+            command,
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+            errors="replace",  # what a server has sent may be shown
+            timeout=PATIENCE + 100,
+            preexec_fn=_beside,
         )
     except subprocess.TimeoutExpired:
         raise Missing(f"{command[0]} did not come to an end") from None

@@ -77,10 +77,14 @@ class Row:
     half_of: str = ""
 
     @property
+    def named(self) -> tuple[str, ...]:
+        """Ours, and those of the goals."""
+        return tuple(dict.fromkeys([US, *(name for goal in self.goals for name in goal.peer.split())]))
+
+    @property
     def servers(self) -> tuple[str, ...]:
         """Who is measured, ours first."""
-        named = [name for goal in self.goals for name in goal.peer.split()]
-        return tuple(dict.fromkeys([US, *named, *self.others]))
+        return tuple(dict.fromkeys([*self.named, *self.others]))
 
 
 def _at_least(bound: float, peer: str, figure: Figure = "rate", is_stretch: bool = False) -> Goal:

@@ -100,6 +100,14 @@ static int look_at_frame(const Buffer *in, Frame *frame)        /* 0: it is not 
     return have >= frame->whole;
 }
 
+static void take_close(Connection *connection, const Frame *frame)
+{
+    int code = frame->count < 2 ? 1005 : frame->payload[0] << 8 | frame->payload[1];
+    if (connection->state != LEAVING)
+        fail("the server closes a WebSocket in use, with %d", code);
+    connection->said_goodbye = 1;
+}
+
 /* The next frame with data; control frames before it are answered. 0: there is none yet. */
 static int take_frame(Connection *connection, Frame *frame)
 {
@@ -109,10 +117,8 @@ static int take_frame(Connection *connection, Frame *frame)
             return 1;
         if (opcode == PING)
             put_frame(&connection->out, PONG, frame->payload, frame->count, NULL, 0);
-        if (opcode == CLOSE && connection->state != LEAVING)
-            fail("the server closes a WebSocket in use: %.*s", (int)frame->count, (const char *)frame->payload);
         if (opcode == CLOSE)
-            connection->said_goodbye = 1;
+            take_close(connection, frame);
         used(&connection->in, frame->whole);
     }
     return 0;
