@@ -63,21 +63,35 @@ class Outcome:
 
     Attributes:
         row: The row.
-        found: The figures of each server, medians over the rounds.
+        samples: The figures of each server, one for each round.
         missing: The servers that could not be measured, and why.
     """
 
     row: Row
-    found: dict[str, Figures] = field(default_factory=dict)
+    samples: dict[str, list[Figures]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
-    def best(self, names: str, figure: Figure) -> tuple[str, float] | None:
-        """Of servers named with blanks between, the best one and its figure; None if none was measured."""
-        known = [(self.found[name][figure], name) for name in names.split() if name in self.found]
+    @property
+    def found(self) -> dict[str, Figures]:
+        """The medians over the rounds, of those that were measured in each of them."""
+        return {
+            name: {key: median(one[key] for one in found) for key in found[0]}
+            for name, found in self.samples.items()
+            if name not in self.missing
+        }
+
+    def best(self, names: str, figure: Figure) -> str | None:
+        """Of servers named with blanks between, the best one; None if none was measured."""
+        found = self.found
+        known = [(found[name][figure], name) for name in names.split() if name in found]
         if not known:
             return None
-        value, name = max(known) if figure == "rate" else min(known)
-        return name, value
+        return (max(known) if figure == "rate" else min(known))[1]
+
+    def ratio(self, figure: Figure, peer: str) -> float:
+        """Ours to a peer's: the median over the rounds, each of which met both of them within seconds."""
+        pairs = zip(self.samples[US], self.samples[peer], strict=True)
+        return median(ours[figure] / theirs[figure] for ours, theirs in pairs)
 
 
 class Bench:
@@ -117,14 +131,13 @@ class Bench:
             once = self._memory if row.deed == "memory" else self._growth
             for name in names:
                 with _told(outcome, name), Running(BY_NAME[name], self._cache, self._reactor) as fresh:
-                    outcome.found[name] = once(row, fresh)
+                    outcome.samples[name] = [once(row, fresh)]
         else:
             self._in_turns(outcome, names, self._load(row))
         return outcome
 
     def _in_turns(self, outcome: Outcome, names: list[str], load: Callable[[Running], Figures]) -> None:
         """A B C, C B A, A B C: whatever else the machine does meets all of them alike."""
-        samples: dict[str, list[Figures]] = {name: [] for name in names}
         for name in names:
             if name not in self._running:
                 with _told(outcome, name):
@@ -133,10 +146,7 @@ class Bench:
             for name in names if turn % 2 == 0 else names[::-1]:
                 if name not in outcome.missing:
                     with _told(outcome, name):
-                        samples[name].append(load(self._running[name]))
-        for name, found in samples.items():
-            if name not in outcome.missing:
-                outcome.found[name] = {key: median(one[key] for one in found) for key in found[0]}
+                        outcome.samples.setdefault(name, []).append(load(self._running[name]))
 
     def _load(self, row: Row) -> Callable[[Running], Figures]:
         if row.kind == "h2load":
@@ -152,11 +162,10 @@ class Bench:
 
     def _half(self, row: Row) -> int:
         """Half of what both we and the fastest peer can carry."""
-        full = self.outcomes.get(row.half_of)
-        rates = [figures["rate"] for figures in full.found.values()] if full else []
-        if full is None or not rates:
+        found = self.outcomes[row.half_of].found if row.half_of in self.outcomes else {}
+        if US not in found:
             raise Missing(f'the row "{row.half_of}" has to be measured before')
-        return max(1, int(min(full.found.get(US, full.found[next(iter(full.found))])["rate"], max(rates)) / 2))
+        return max(1, int(min(found[US]["rate"], max(figures["rate"] for figures in found.values())) / 2))
 
     def _command(self, server: Running, kind: str, path: str, *words: str) -> list[str]:
         pids = ",".join(map(str, server.pids()))

@@ -18,7 +18,7 @@ BEGIN, END = "<!-- begin of the table -->\n", "<!-- end of the table -->\n"
 
 OUR_PACKAGES = ("Twisted", "autobahn", "h2", "hpack")
 
-GOALS = ("work", "goal", "found", "met")
+GOALS = ("work", "goal", "found", "by CPU", "met")
 FIGURES = ("server", "per s", "CPU µs", "bytes", "p50 µs", "p99 µs", "KiB")
 
 
@@ -30,11 +30,10 @@ def value(outcome: Outcome, goal: Goal) -> tuple[str, float] | None:
     """
     if US not in outcome.found:
         return None
-    ours = outcome.found[US][goal.figure]
     if not goal.peer:
-        return "", ours
+        return "", outcome.found[US][goal.figure]
     best = outcome.best(goal.peer, goal.figure)
-    return None if best is None else (best[0], ours / best[1])
+    return None if best is None else (best, outcome.ratio(goal.figure, best))
 
 
 def _asked(goal: Goal) -> str:
@@ -47,18 +46,19 @@ def _asked(goal: Goal) -> str:
     return f"{text}, stretch" if goal.is_stretch else text
 
 
-def _verdict(outcome: Outcome, goal: Goal) -> tuple[str, str]:
+def _verdict(outcome: Outcome, goal: Goal) -> tuple[str, str, str]:
     found = value(outcome, goal)
     if found is None:
         absent = [f"no {name}" for name in (US, *goal.peer.split()) if name in outcome.missing]
-        return ", ".join(absent) or "not measured", "?"
+        return ", ".join(absent) or "not measured", "", "?"
     peer, number = found
     text = f"{number:.2f}" + (f" × {peer}" if " " in goal.peer else "")
-    return text, "yes" if goal.is_met(number) else "no"
+    by_cpu = f"{1 / outcome.ratio('cpu', peer):.2f}" if goal.figure == "rate" else ""
+    return text, by_cpu, "yes" if goal.is_met(number) else "no"
 
 
 def goals(outcomes: Iterable[Outcome]) -> list[tuple[str, ...]]:
-    """A line for each goal: work, goal, what was found, whether it is met."""
+    """A line for each goal: work, goal, what was found, for a rate also by time on the CPU, whether it is met."""
     lines: list[tuple[str, ...]] = []
     for outcome in outcomes:
         for number, goal in enumerate(outcome.row.goals):
