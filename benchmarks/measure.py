@@ -31,6 +31,9 @@ IDLE = 2000
 BATCHES = 3
 """How often as many switches are made: growth is what each of the later ones shows."""
 
+BATCH_SECONDS = 60
+"""How long one kind of switch goes on in a batch, if that is not enough for all."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -158,7 +161,7 @@ class Bench:
         else:
             words += ["-o", str(row.outstanding)]
         path = PATHS.get("broadcast" if row.deed == "broadcast" else row.kind, "/")
-        return lambda server: self._client(server, row.kind, path, *words)
+        return lambda server: _busy(self._client(server, row.kind, path, *words))
 
     def _half(self, row: Row) -> int:
         """Half of what both we and the fastest peer can carry."""
@@ -226,16 +229,21 @@ class Bench:
         """By how much each of the later batches of switches lets it grow, at least."""
         kinds = row.kind.split()
         switches = self._effort.switches // BATCHES // len(kinds)
-        sizes = []
+        words = ["-d", "open", "-c", "64", "-n", str(switches), "-t", str(BATCH_SECONDS)]
+        grown = []
         with self._idle(server, kinds[0], IDLE, 600):
             for _ in range(BATCHES):
-                for kind in kinds:
-                    words = ["-d", "open", "-c", "64", "-n", str(switches), "-t", "100"]
-                    self._client(server, kind, PATHS[kind], *words)
+                before = server.memory()
+                done = sum(self._client(server, kind, PATHS[kind], *words)["all"] for kind in kinds)
                 time.sleep(SETTLES)
-                sizes.append(server.memory())
-        grown = [after - before for before, after in zip(sizes, sizes[1:], strict=False)]
-        return {"growth": max(0, min(grown)) / (switches * len(kinds))}
+                grown.append((server.memory() - before) / done)
+        return {"growth": max(0.0, min(grown[1:]))}
+
+
+def _busy(figures: Figures) -> Figures:
+    if not figures["operations"]:
+        raise Missing("nothing was done in the time that was measured")
+    return figures
 
 
 @contextmanager

@@ -81,7 +81,8 @@ def figures(outcome: Outcome) -> list[tuple[str, ...]]:
 
 
 def _number(number: float | None) -> str:
-    if number is None:
+    """Nothing for what was not measured."""
+    if not number:
         return ""
     return f"{number:,.0f}" if number >= 100 else f"{number:.2f}"
 

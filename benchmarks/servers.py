@@ -83,8 +83,15 @@ def cores() -> tuple[int, int]:
 
 def reactors() -> set[str]:
     """The reactors that `twistd` knows here."""
-    done = subprocess.run([_twistd(), "--help-reactors"], cwd=ROOT, capture_output=True, check=False, text=True)
+    command = [_twistd(), "--help-reactors"]
+    done = subprocess.run(command, env=_environment(), capture_output=True, check=False, text=True)
     return {line.split()[0] for line in done.stdout.splitlines() if line.startswith(" ") and line.strip()}
+
+
+def _environment() -> dict[str, str]:
+    """Of a process that is to find this switchd, its plugins and its handlers."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return {**own, "PYTHONPATH": str(ROOT)}
 
 
 def _twistd() -> str:
@@ -121,9 +128,7 @@ class Running:
             "reactor": f"--reactor={reactor}" if reactor else "",
             **{name: str(cache.need(name)) for name in server.needs},
         }
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        environment["PYTHONPATH"] = str(ROOT)
-        environment |= {name: value.format(**filled) for name, value in server.environment}
+        environment = _environment() | {name: value.format(**filled) for name, value in server.environment}
         # Logs are written, and thrown away. What goes wrong is in the errors.
         self._errors = cache.folder / f"{server.name}.errors"
         with self._errors.open("wb") as errors:
@@ -159,11 +164,20 @@ class Running:
                 return
             except OSError:
                 time.sleep(0.05)
+        raise self._ended("did not start")
+
+    def _ended(self, how: str) -> Missing:
         said = self._errors.read_text("utf-8", "replace").strip().splitlines() or ["it said nothing"]
-        raise Missing(f"{self.server.name} did not start: {said[-1]}")
+        return Missing(f"{self.server.name} {how}: {said[-1]}")
 
     def pids(self) -> list[int]:
-        """Its processes."""
+        """Its processes.
+
+        Raises:
+            Missing: It has ended.
+        """
+        if self._process.poll() is not None:
+            raise self._ended("has ended")
         found, left = [], [self._process.pid]
         while left:
             pid = left.pop()

@@ -14,9 +14,9 @@ from threading import Thread
 import pytest
 
 from benchmarks import report
-from benchmarks.cache import Cache
+from benchmarks.cache import Cache, Missing
 from benchmarks.rows import ROWS
-from tests.e2e.conftest import need
+from tests.e2e.conftest import left_out, need
 from tests.e2e.processes import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -32,8 +32,10 @@ PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    need("gcc")
-    return Cache(tmp_path_factory.mktemp("cache")).need("client")
+    try:
+        return Cache(tmp_path_factory.mktemp("cache")).need("client")
+    except Missing as missing:
+        left_out(f"This test compiles the load client: {missing}.")
 
 
 @contextmanager
@@ -92,13 +94,12 @@ def test_the_client_notices_an_answer_that_is_wrong(
     assert any(part in done.stderr for part in sentence.split("|")), done.stderr
 
 
-def test_every_row_can_be_measured(tmp_path: Path) -> None:
-    for program in ("gcc", "h2load"):
-        need(program)
+def test_every_row_can_be_measured(client: Path, tmp_path: Path) -> None:
+    need("h2load")
     page = tmp_path / "performance.md"
     shutil.copy(ROOT / "docs" / "performance.md", page)
     little = ("--seconds", "0.1", "--rounds", "1", "--connections", "100", "--switches", "600")
-    where = ("--cache", tmp_path / "cache", "--markdown", page)
+    where = ("--cache", client.parent, "--markdown", page)
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--servers", "switchd", *little, *where],
         cwd=ROOT,
