@@ -5,10 +5,10 @@ VENV = .venv
 LOWEST = .venv-lowest
 PIP = -m pip --quiet --disable-pip-version-check
 
-.PHONY: help serve test unit style types e2e conformance lowest clean
+.PHONY: help serve test unit style types e2e conformance lowest bench bench-quick bench-record clean
 
 help:           ## this list
-	@sed -n 's/^\([a-z0-9]*\):.*## */  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## */  make \1\t/p' Makefile | expand -t 20
 
 serve: $(VENV)/serve            ## run the server with conf/switchd.toml
 	$(VENV)/bin/twistd -n --pidfile= switchd --config conf/switchd.toml
@@ -36,10 +36,20 @@ types: $(VENV)/test             ## mypy
 lowest: $(LOWEST)/test          ## the fast tests on the oldest dependencies that setup.cfg allows
 	$(LOWEST)/bin/pytest -m "not e2e"
 
+bench: $(VENV)/serve            ## switchd beside its peers, in a few minutes
+	$(VENV)/bin/python -m benchmarks
+
+bench-quick: $(VENV)/serve      ## the same in a minute, roughly
+	$(VENV)/bin/python -m benchmarks --quick
+
+bench-record: $(VENV)/test $(LOWEST)/test       ## what the hot paths cost, for `make test` to compare with
+	$(LOWEST)/bin/python -m benchmarks.guard --record
+	$(VENV)/bin/python -m benchmarks.guard --add
+
 clean:          ## remove what the other words have made
-	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .testsuite .hypothesis
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .testsuite .bench .hypothesis
 	rm -f twisted/plugins/dropin.cache
-	find switchd twisted tests -name __pycache__ -type d -exec rm -rf {} +
+	find switchd twisted tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
 
 # Stamp files: what is installed stays until setup.cfg changes. The install is an editable one.
 

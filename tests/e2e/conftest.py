@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -46,14 +46,12 @@ shutdown_seconds = 5.0
 
 
 def need(client: str) -> str:
-    """The path of a program that a test cannot do without.
+    """The path of a program that a test cannot do without; where it is missing the test is `left_out`."""
+    return shutil.which(client) or left_out(f"This test uses {client}, which is not installed here.")
 
-    Where it is missing the test is skipped; with SWITCHD_NO_SKIPS in the environment it fails.
-    """
-    path = shutil.which(client)
-    if path is not None:
-        return path
-    sentence = f"This test uses {client}, which is not installed here."
+
+def left_out(sentence: str) -> NoReturn:
+    """Skip a test, and say what is missing; with SWITCHD_NO_SKIPS in the environment it fails."""
     if os.environ.get("SWITCHD_NO_SKIPS"):
         pytest.fail(sentence)
     pytest.skip(sentence)

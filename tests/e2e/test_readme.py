@@ -19,7 +19,14 @@ pytestmark = pytest.mark.e2e
 
 README = documents.sections("README.md")
 HANDOVER = documents.sections("docs/handover.md")
-PAGES = ("README.md", "docs/README.md", "docs/handover.md", "docs/plugins.md", "docs/websocket.md")
+PAGES = (
+    "README.md",
+    "docs/README.md",
+    "docs/handover.md",
+    "docs/performance.md",
+    "docs/plugins.md",
+    "docs/websocket.md",
+)
 
 LISTENING = "... listening on tcp 127.0.0.1:8080"
 SERVER = Command("twistd -n switchd", ("...", LISTENING))

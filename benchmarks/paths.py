@@ -1,0 +1,274 @@
+"""The hot paths of switchd, each as one piece of work that can be done again and again.
+
+A server is made from benchmarks/switchd.toml. Most paths lie between the bytes of one read and those written for it, on
+the wire of `switchd.testing`; the last ones lead through the reactor and a TCP connection. What is done before, such as
+opening a connection and a first message on it, and after, is not part of the work.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import socket
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from hpack import Encoder
+from twisted.internet.task import Clock
+
+from switchd import config
+from switchd.factory import SwitchFactory, assemble
+from switchd.service import SwitchService
+from switchd.testing import Wire
+
+CONFIGURATION = pathlib.Path(__file__).with_name("switchd.toml")
+
+MANY = 32
+"""How many messages or requests one read brings, where it brings many."""
+
+READERS = 100
+"""Who gets a broadcast."""
+
+CONNECTIONS = 16
+"""How many TCP connections have something to say in one turn of the reactor."""
+
+TURNS = 3
+"""Of the reactor, after which everything must have been answered."""
+
+OPENING = (
+    b"GET /%b HTTP/1.1\r\nHost: example.org\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+ADDONE = b"GET /addone HTTP/1.1\r\nHost: example.org\r\nConnection: upgrade\r\nUpgrade: addone\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"
+
+TEXT, BINARY, CLOSE, COMPRESSED = 0x81, 0x82, 0x88, 0xC1
+
+SHORT, LONG = bytes(range(16)), bytes(range(256)) * 4
+JSON = b"".join(b'{"id":%d,"name":"Ada","price":%d.99,"active":true},' % (i * 7919, i * 31) for i in range(24))[:1024]
+
+
+@dataclass(frozen=True)
+class Path:
+    """One hot path.
+
+    Attributes:
+        name: What it is called in benchmarks/recorded.json.
+        prepare: What comes before; gives what `work` takes.
+        work: The work; gives what the client has received.
+        is_right: Whether that is as it should be.
+        finish: What comes after.
+        operations: How many the work has: a figure is of one.
+    """
+
+    name: str
+    prepare: Callable[[], Any]
+    work: Callable[[Any], bytes]
+    is_right: Callable[[bytes], bool]
+    finish: Callable[[Any], object]
+    operations: int = 1
+
+
+def frame(payload: bytes, first: int = BINARY) -> bytes:
+    """As a client sends it."""
+    key = b"\x37\xfa\x21\x3d"
+    length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+    masked = bytes(byte ^ key[index % 4] for index, byte in enumerate(payload))
+    return bytes([first]) + length + key + masked
+
+
+def reply(payload: bytes, first: int = BINARY) -> bytes:
+    """As the server does."""
+    length = bytes([len(payload)]) if len(payload) < 126 else b"\x7e" + len(payload).to_bytes(2, "big")
+    return bytes([first]) + length + payload
+
+
+class Memory:
+    """A server in memory, and what its clients send."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        loaded = config.load(str(CONFIGURATION))
+        self._factory = SwitchFactory(assemble(*loaded, self.clock), self.clock)
+
+    def open(self, *data: bytes) -> Wire:
+        """A client that has sent this, segment by segment."""
+        wire = Wire(self._factory, self.clock)
+        for segment in data:
+            wire.send(segment)
+        wire.take()
+        return wire
+
+    def opening(self, name: str, request: bytes, end: bytes) -> Path:
+        """A connection that comes with a first segment."""
+
+        def work(_: None) -> bytes:
+            self._last = Wire(self._factory, self.clock)
+            return self.say(request, self._last)
+
+        def finish(_: None) -> None:
+            self._last.reset()
+
+        return Path(name, lambda: None, work, lambda got: got.startswith(b"HTTP/1.1 ") and got.endswith(end), finish)
+
+    def segment(
+        self,
+        name: str,
+        before: tuple[bytes, ...],
+        data: bytes,
+        answer: bytes | Callable[[bytes], bool],
+        operations: int = 1,
+    ) -> Path:
+        """A segment on a connection that is open, and has been used."""
+        is_right = answer if callable(answer) else answer.__eq__
+        prepare = partial(self.open, *before)
+        return Path(name, prepare, partial(self.say, data), is_right, Wire.reset, operations)
+
+    def say(self, data: bytes, wire: Wire) -> bytes:
+        """What comes back for a segment."""
+        wire.send(data)
+        return wire.take()
+
+    def broadcast(self) -> Path:
+        """One says, everybody hears it."""
+
+        def prepare() -> list[Wire]:
+            return [self.open(OPENING % b"broadcast" + b"\r\n") for _ in range(READERS)]
+
+        def work(wires: list[Wire]) -> bytes:
+            wires[0].send(frame(LONG[:128]))
+            return b"".join([wire.take() for wire in wires])
+
+        def finish(wires: list[Wire]) -> None:
+            for wire in wires:
+                wire.reset()
+
+        name = f"broadcast to {READERS}: a delivery"
+        return Path(name, prepare, work, (reply(LONG[:128]) * READERS).__eq__, finish, READERS)
+
+    def paths(self) -> list[Path]:
+        """All of them."""
+        echo = (OPENING % b"echo" + b"\r\n", frame(SHORT))
+        packed = (OPENING % b"echo" + DEFLATE + b"\r\n", _compressed())
+        addone = (ADDONE, b"41\n")
+        first, second, many = _http2()
+        return [
+            self.opening("WebSocket: opening", echo[0], b"\r\n\r\n"),
+            self.opening("WebSocket: opening with deflate", packed[0], b"\r\n\r\n"),
+            self.segment("WebSocket: a message of 16 B", echo, frame(SHORT), reply(SHORT)),
+            self.segment("WebSocket: one of 32 messages", echo, frame(SHORT) * MANY, reply(SHORT) * MANY, MANY),
+            self.segment("WebSocket: a message of 1 KiB", echo, frame(LONG), reply(LONG)),
+            self.segment("WebSocket: 1 KiB of text, deflated", packed, _compressed(), _inflates),
+            self.segment("WebSocket: closing", echo, frame(b"\x03\xe8", CLOSE), reply(b"\x03\xe8", CLOSE)),
+            self.broadcast(),
+            self.opening("ADDONE: opening", ADDONE, b"\r\n\r\n"),
+            self.segment("ADDONE: a line", addone, b"41\n", b"42\n"),
+            self.segment("ADDONE: one of 32 lines", addone, b"41\n" * MANY, b"42\n" * MANY, MANY),
+            self.segment("HTTP/1.1: a request", (GET,), GET, lambda got: got.endswith(b"\r\n\r\nhello\n")),
+            self.segment("HTTP/2: a request", first, second, lambda got: got.count(b"hello\n") == 1),
+            self.segment("HTTP/2: one of 32 requests", first, many, lambda got: got.count(b"hello\n") == MANY, MANY),
+        ]
+
+
+def _compressed() -> bytes:
+    made = zlib.compressobj(wbits=-10)
+    return frame((made.compress(JSON) + made.flush(zlib.Z_SYNC_FLUSH))[:-4], COMPRESSED)
+
+
+def _inflates(got: bytes) -> bool:
+    """The second answer of a connection, which may refer to the first: that it is short says that it does."""
+    return got[0] == COMPRESSED and len(got) < 40
+
+
+def _http2() -> tuple[tuple[bytes, ...], bytes, bytes]:
+    """What a connection begins with, one more request, and many more."""
+    encoder = Encoder()
+
+    def request(stream: int) -> bytes:
+        fields = [(":method", "GET"), (":scheme", "http"), (":authority", "example.org"), (":path", "/")]
+        block = encoder.encode(fields)
+        return len(block).to_bytes(3, "big") + b"\x01\x05" + stream.to_bytes(4, "big") + block
+
+    settings, acknowledged = b"\0\0\0\x04\0\0\0\0\0", b"\0\0\0\x04\x01\0\0\0\0"
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings
+    first = (preface, acknowledged + request(1))
+    return first, request(3), b"".join(request(stream) for stream in range(3, 3 + 2 * MANY, 2))
+
+
+class Network:
+    """A server on a TCP port, as `twistd switchd` has it, and its clients."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        loaded = config.load(str(CONFIGURATION), ["tcp:0:interface=127.0.0.1"])
+        self._service = SwitchService(assemble(*loaded, reactor), reactor)
+        self._service.privilegedStartService()
+        self._port = self._service.ports[0].getHost().port  # type: ignore[attr-defined]
+
+    def _open(self, *data: bytes) -> list[socket.socket]:
+        clients = [socket.create_connection(("127.0.0.1", self._port)) for _ in range(CONNECTIONS)]
+        for segment in data:
+            self._say(segment, clients)
+        return clients
+
+    def _say(self, data: bytes, clients: list[socket.socket]) -> bytes:
+        for client in clients:
+            client.send(data)
+        for _ in range(TURNS):
+            self._reactor.iterate(0)
+        return b"".join([client.recv(65536, socket.MSG_DONTWAIT) for client in clients])
+
+    def _close(self, clients: list[socket.socket]) -> None:
+        for client in clients:
+            client.close()
+        for _ in range(TURNS):
+            self._reactor.iterate(0)
+
+    def paths(self) -> list[Path]:
+        """All of them."""
+
+        def segment(name: str, before: tuple[bytes, ...], data: bytes, answer: bytes) -> Path:
+            is_right = (answer * CONNECTIONS).__eq__
+            return Path(
+                name, partial(self._open, *before), partial(self._say, data), is_right, self._close, CONNECTIONS
+            )
+
+        echo = (OPENING % b"echo" + b"\r\n", frame(SHORT))
+        return [
+            segment("TCP: a line of ADDONE", (ADDONE, b"41\n"), b"41\n", b"42\n"),
+            segment("TCP: a message of 16 B", echo, frame(SHORT), reply(SHORT)),
+        ]
+
+
+def idle() -> dict[str, Callable[[], Wire]]:
+    """How a connection comes to be one that is idle."""
+    server = Memory()
+    return {
+        "WebSocket, idle": partial(server.open, OPENING % b"echo" + b"\r\n"),
+        "ADDONE, idle": partial(server.open, ADDONE),
+        "HTTP/2, idle": partial(server.open, *_http2()[0]),
+    }
+
+
+def install_reactor() -> Any:
+    """The reactor that switchd runs on at its best: its own, where there is one."""
+    own = "switchd.transports.epoll"
+    if find_spec("switchd.transports") and find_spec(own):
+        import_module(own).install()
+    from twisted.internet import reactor
+
+    return reactor
+
+
+def paths(reactor: Any) -> list[Path]:
+    """All paths.
+
+    Args:
+        reactor: What `install_reactor` has given.
+    """
+    return [*Memory().paths(), *Network(reactor).paths()]
