@@ -14,7 +14,7 @@ import switchd
 PACKAGE = Path(switchd.__file__).parent
 # Each layer imports only what stands in a line above it.
 LAYERS = [
-    {"interfaces"},
+    {"interfaces", "transports"},
     {"errors", "frames"},
     {"calm", "negotiation", "handover", "schema", "events"},
     {"config", "decision", "engine", "messages", "testing", "client", "pages", "pipe", "protocols"},
@@ -74,7 +74,10 @@ def test_a_built_in_imports_no_more_than_a_third_party_would(name: Path) -> None
         ("switchd.service", "twisted.internet.reactor"),
         ("switchd.tap", "twisted.internet.reactor"),
         ("switchd.testing", "twisted.internet.reactor"),
+        ("switchd.transports.connections", "twisted.internet.reactor"),
+        ("switchd.transports.epoll", "twisted.internet.reactor"),
         ("twisted.plugins.switchd_addone", "switchd.protocols.addone"),
+        ("twisted.plugins.switchd_reactor", "switchd.transports.epoll"),
         ("twisted.plugins.switchd_tap", "switchd.tap"),
         ("twisted.plugins.switchd_websocket", "switchd.protocols.websocket.switch"),
     ],
