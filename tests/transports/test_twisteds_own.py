@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-SECONDS = 300
-"""How long they may take: enough for a machine that is busy; it takes ten."""
+from tests.transports.processes import run
 
 # What Twisted tests of TCP, UNIX and TLS, and of HTTP on these.
 TESTS = (
@@ -33,17 +30,8 @@ REACTOR_TESTS = (
 
 @pytest.mark.parametrize(("reactor", "tests"), [("stock", TESTS), ("switchd", (*TESTS, *REACTOR_TESTS))])
 def test_they_pass(reactor: str, tests: tuple[str, ...], tmp_path: Path) -> None:
-    if reactor == "switchd":
-        pytest.importorskip("twisted.internet.epollreactor")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.transports.trial", reactor, f"--temp-directory={tmp_path / 'trial'}", *tests],
-        capture_output=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-        text=True,
-        timeout=SECONDS,
-    )
-    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
-    ran = re.search(r"^Ran (\d+) tests", done.stdout, re.MULTILINE)
-    assert ran is not None
+    pytest.importorskip("twisted.internet.epollreactor")
+    told = run("-m", "tests.transports.trial", reactor, f"--temp-directory={tmp_path / 'trial'}", *tests)
+    ran = re.search(r"^Ran (\d+) tests", told, re.MULTILINE)
+    assert ran is not None, told
     assert int(ran[1]) > 500
