@@ -226,11 +226,11 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all tests of a module."""
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests of a module; an indirect parameter is the reactor that it runs on."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "switchd.toml").write_text(CONFIG)
-    with twistd(folder, "--config", "switchd.toml") as running:
+    with twistd(folder, "--config", "switchd.toml", reactor=getattr(request, "param", "")) as running:
         yield running
 
 
