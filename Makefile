@@ -3,6 +3,8 @@
 PYTHON = python3
 VENV = .venv
 LOWEST = .venv-lowest
+# twistd's choice where there is no epoll.
+REACTOR = $(shell $(PYTHON) -c 'import select; print("switchd" if hasattr(select, "epoll") else "default")')
 PIP = -m pip --quiet --disable-pip-version-check
 
 .PHONY: help serve test unit style types e2e conformance lowest bench bench-quick bench-record clean
@@ -11,7 +13,7 @@ help:           ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## */  make \1\t/p' Makefile | expand -t 20
 
 serve: $(VENV)/serve            ## run the server with conf/switchd.toml
-	$(VENV)/bin/twistd -n --pidfile= switchd --config conf/switchd.toml
+	$(VENV)/bin/twistd --reactor $(REACTOR) -n --pidfile= switchd --config conf/switchd.toml
 
 test: style types $(LOWEST)/test        ## all checks and all tests
 	$(VENV)/bin/pytest

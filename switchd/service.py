@@ -16,6 +16,7 @@ from switchd.factory import Assembly, Connection, SwitchFactory
 from switchd.handover import close_when_sent
 from switchd.http1 import Channel
 from switchd.interfaces import IDrain
+from switchd.transports.connections import prepare
 
 _log = Logger()
 
@@ -64,6 +65,7 @@ class SwitchService(Service):
                 raise self._failed
 
     def _listening(self, port: IListeningPort) -> None:
+        prepare(port)
         self.ports.append(port)
         events.log(events.Listening(_described(port)))
 

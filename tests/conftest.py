@@ -18,7 +18,7 @@ class FailureObserver:
         self.found: list[type[BaseException]] = []
 
     def __call__(self, event: LogEvent) -> None:
-        failure: Any = event.get("log_failure")
+        failure: Any = event.get("log_failure") or event.get("failure")  # as the old twisted.python.log has it
         if failure is not None:
             self.found.append(failure.type)
 

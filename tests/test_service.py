@@ -23,6 +23,7 @@ from switchd.interfaces import IDrain
 from switchd.routes import Routes
 from switchd.service import StartUpError, SwitchService, drain
 from switchd.testing import Wire
+from switchd.transports.connections import Connection
 from tests.serving import HEAD, PLAIN, SWITCH, SWITCHED, Accepts, Shout, Site, statuses
 from tests.test_sockets import Client
 from tests.wires import with_reactor
@@ -235,6 +236,18 @@ class TestStart:
             .listen(both.factory)
             .addCallback(lambda again: again.stopListening())
         )
+
+    @with_reactor
+    async def test_the_connections_are_ours(self) -> None:
+        one = service("tcp:0:interface=127.0.0.1")
+        one.privilegedStartService()
+        host: Any = one.ports[0].getHost()
+        client = await _connected(host.port)
+        client.transport.write(HEAD % b"/" + b"\r\n")
+        await client.until(lambda: client.received.startswith(b"HTTP/1.1 404"))
+        (connection,) = one.factory.connections
+        assert isinstance(connection.transport, Connection)
+        await one.stopService()
 
     # Twisted leaves the socket that it could not bind to the garbage collector.
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

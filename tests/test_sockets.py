@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from switchd.handover import handover
 from switchd.service import drain
+from switchd.transports.connections import prepare
 from tests.serving import PLAIN, SWITCH, SWITCHED, Accepts, Site, statuses
 from tests.wires import PROXY, with_reactor, write_certificate
 
@@ -87,7 +88,11 @@ class _Proxied(Protocol):
 
 @asynccontextmanager
 async def serving(site: Site, kind: str, folder: Path) -> AsyncIterator[Callable[..., Any]]:
-    """Listen on an endpoint of `kind`; gives a function that connects a protocol, or else a new `Client`."""
+    """Listen on an endpoint of `kind`; gives a function that connects a protocol, or else a new `Client`.
+
+    The connections are ours, as in `SwitchService`; with "stock:" before the kind they are Twisted's own.
+    """
+    ours, kind = not kind.startswith("stock:"), kind.removeprefix("stock:")
     key, certificate = write_certificate(folder)
     listen = {
         "tcp": "tcp:0:interface=127.0.0.1",
@@ -97,6 +102,8 @@ async def serving(site: Site, kind: str, folder: Path) -> AsyncIterator[Callable
     port = await serverFromString(
         reactor, listen.get(kind) or "haproxy:" + listen[kind.removeprefix("haproxy:")]
     ).listen(site.factory)
+    if ours:
+        prepare(port)
 
     async def connect(protocol: Any = None) -> Any:
         if "unix" in kind:
@@ -118,8 +125,10 @@ async def serving(site: Site, kind: str, folder: Path) -> AsyncIterator[Callable
         assert site.factory.connections == set()
 
 
-every_kind = pytest.mark.parametrize("kind", ["tcp", "unix", "ssl", "haproxy:tcp", "haproxy:unix", "haproxy:ssl"])
-clear_kind = pytest.mark.parametrize("kind", ["tcp", "unix", "haproxy:tcp", "haproxy:unix"])
+CLEAR = ["tcp", "unix", "haproxy:tcp", "haproxy:unix"]
+STOCK = ["stock:tcp", "stock:unix"]
+every_kind = pytest.mark.parametrize("kind", [*CLEAR, "ssl", "haproxy:ssl", *STOCK, "stock:ssl"])
+clear_kind = pytest.mark.parametrize("kind", [*CLEAR, *STOCK])
 
 
 @every_kind
@@ -177,7 +186,7 @@ async def test_a_client_that_half_closes_is_answered(kind: str, what: str, tmp_p
         assert client.received == SWITCHED + b"EARLY"
 
 
-@pytest.mark.parametrize("kind", ["tcp", "haproxy:tcp"])
+@pytest.mark.parametrize("kind", ["tcp", "haproxy:tcp", "stock:tcp"])
 @with_reactor
 async def test_a_reset_during_the_decision_cancels_it(kind: str, tmp_path: Path) -> None:
     switch = Accepts(late=True)

@@ -75,6 +75,11 @@ def run(*command: str | Path, stdin: str = "", environment: Mapping[str, str] | 
 class Server:
     """A `twistd switchd` in the foreground.
 
+    Args:
+        folder: Where it is started.
+        arguments: switchd's own.
+        reactor: Which of twistd's reactors it runs on. Empty: the one that is twistd's choice.
+
     Attributes:
         host: Where it listens, by the last line of the log that said so.
         port: The same.
@@ -82,13 +87,13 @@ class Server:
         status: How the process ended, negative for a signal; None while nobody has waited for that.
     """
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, reactor: str = "") -> None:
         self.host = ""
         self.port = 0
         self.tracebacks = False
         self.status: int | None = None
         self._process = subprocess.Popen(
-            [TWISTD, "-n", "--pidfile=", "switchd", *arguments],
+            [TWISTD, *(["--reactor", reactor] if reactor else []), "-n", "--pidfile=", "switchd", *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -193,9 +198,9 @@ class Client:
 
 
 @contextmanager
-def twistd(folder: Path, *arguments: str) -> Iterator[Server]:
+def twistd(folder: Path, *arguments: str, reactor: str = "") -> Iterator[Server]:
     """Run `twistd switchd` in a folder, from when it listens until after its end, which has to be an orderly one."""
-    server = Server(folder, *arguments)
+    server = Server(folder, *arguments, reactor=reactor)
     try:
         server.listens()
         yield server
@@ -219,11 +224,11 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all tests of a module."""
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests of a module; an indirect parameter is the reactor that it runs on."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "switchd.toml").write_text(CONFIG)
-    with twistd(folder, "--config", "switchd.toml") as running:
+    with twistd(folder, "--config", "switchd.toml", reactor=getattr(request, "param", "")) as running:
         yield running
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.conftest import SCRIPTS, SECONDS, Server, need, run
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.parametrize("server", ["", "switchd"], indirect=True)]
 
 OFFER = ("-H", "Connection: Upgrade", "-H", "Upgrade: addone")
 

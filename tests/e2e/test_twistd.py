@@ -144,18 +144,19 @@ class TestStart:
         assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.parametrize("reactor", ["", "switchd"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 class TestEnd:
-    def test_a_signal_ends_it(self, tmp_path: Path, config: Path, number: signal.Signals) -> None:
-        with twistd(tmp_path, "--config", str(config)) as server:
+    def test_a_signal_ends_it(self, tmp_path: Path, config: Path, number: signal.Signals, reactor: str) -> None:
+        with twistd(tmp_path, "--config", str(config), reactor=reactor) as server:
             server.signal(number)
             assert server.end(SHUTDOWN_SECONDS) == -number
 
     def test_a_switched_connection_does_not_hold_it_up(
-        self, tmp_path: Path, config: Path, number: signal.Signals
+        self, tmp_path: Path, config: Path, number: signal.Signals, reactor: str
     ) -> None:
         with (
-            twistd(tmp_path, "--config", str(config)) as server,
+            twistd(tmp_path, "--config", str(config), reactor=reactor) as server,
             switched(server.host, server.port) as connection,
         ):
             server.signal(number)

@@ -1,0 +1,162 @@
+"""Twisted's TCP and UNIX connections, sending at the end of the reactor's turn.
+
+Twisted sends nothing inside `write`. It has the poller say when the socket can be written to, which it nearly always
+can: two system calls and a further event for each answer. A connection here enters itself in the reactor's `Turn`, and
+is sent for when everything that this turn brought has been handled: all that was written in it, in one call. The poller
+is asked about what the system does not take, and about nothing else.
+
+All the rest is Twisted's own, and so is all that a protocol sees: nothing leaves inside `write`, or out of order; a
+producer is paused and resumed, a connection half-closed, closed or lost where it would have been.
+
+This module knows the inside of Twisted's connections. tests/transports/test_internals.py notices when that changes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from twisted.internet import tcp, unix
+from zope.interface import Attribute, Interface
+
+
+class IHasTurn(Interface):
+    """A reactor that ends its turns itself."""
+
+    turn = Attribute("A `Turn`, whose `end` it calls in each of its turns.")
+
+
+class Turn:
+    """Who has something to send at the end of this turn of a reactor.
+
+    Args:
+        reactor: Any that keeps time: what is due at once is called in its next turn, before it waits for anything.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._waiting: dict[Connection, None] = {}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nobody."""
+        return not self._waiting
+
+    def add(self, connection: Connection) -> None:
+        """It has something to send, or to be done once all is sent."""
+        if not self._waiting:
+            self._schedule()
+        self._waiting[connection] = None
+
+    def discard(self, connection: Connection) -> None:
+        """It no longer has."""
+        self._waiting.pop(connection, None)
+
+    def end(self) -> None:
+        """Send for all who are here now. Who comes meanwhile is of the next turn."""
+        try:
+            for connection in tuple(self._waiting):
+                if connection in self._waiting:  # it has not been taken back
+                    del self._waiting[connection]
+                    self._send(connection)
+        finally:
+            if self._waiting:
+                self._schedule()
+
+    def _schedule(self) -> None:
+        self._reactor.callLater(0, self.end)
+
+    def _send(self, connection: Connection) -> None:
+        if not connection.send() and connection.connected:
+            # The reactor waits for the system, does what comes after the last byte, meets an error again.
+            self._reactor.addWriter(connection)
+
+
+class Connection(tcp.Server):
+    """A connection of a TCP listener.
+
+    Args:
+        turn: The reactor's.
+    """
+
+    _sendmsgQueue: Any = ()  # file descriptors to be sent; only a UNIX connection has any
+
+    def __init__(self, *arguments: Any, turn: Turn) -> None:
+        self._turn = turn
+        super().__init__(*arguments)
+
+    def write(self, data: bytes) -> None:
+        """See `ITransport`. What is rare is left to Twisted."""
+        if type(data) is not bytes or not data or self.TLS or not self.connected or self._writeDisconnected:
+            super().write(data)
+            return
+        self._tempDataBuffer.append(data)
+        self._tempDataLen += len(data)
+        if self._tempDataLen + len(self.dataBuffer) > self.bufferSize or self._sendmsgQueue:
+            self._maybePauseProducer()
+        self.startWriting()
+
+    def startWriting(self) -> None:
+        """There is something to send, or to be done once all is sent."""
+        if self.dataBuffer:
+            super().startWriting()  # the poller has been asked already
+        else:
+            self._turn.add(self)
+
+    def stopWriting(self) -> None:
+        """There no longer is."""
+        self._turn.discard(self)
+        super().stopWriting()
+
+    def send(self) -> bool:
+        """Send what is there, if sending is all there is to do.
+
+        Returns:
+            Whether that is done. If not, `doWrite` does the rest, and tells of errors; if `dataBuffer` has anything
+            in it now, then only when the socket can be written to again.
+        """
+        if not self._only_sends():
+            return False
+        pieces = self._tempDataBuffer
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        try:
+            sent = self.socket.send(data)
+        except OSError:
+            return False
+        self._tempDataBuffer = []
+        self._tempDataLen = 0
+        if sent < len(data):
+            self.dataBuffer, self.offset = data, sent
+            return False
+        return True
+
+    def _only_sends(self) -> bool:
+        """Whether there are bytes for one call, none left of an earlier one, and nothing is to be done once they are
+        sent: no one to resume, nothing to close."""
+        if self.dataBuffer or self._sendmsgQueue or self._aborting or self.disconnecting or self._writeDisconnecting:
+            return False
+        if self.producer is not None and (self.producerPaused or not self.streamingProducer):
+            return False
+        return 0 < self._tempDataLen <= self.SEND_LIMIT
+
+
+class UNIXConnection(Connection, unix.Server):
+    """The same of a UNIX listener."""
+
+
+_KINDS: dict[tuple[Any, Any], type[Connection]] = {
+    (tcp.Port, tcp.Server): Connection,
+    (unix.Port, unix.Server): UNIXConnection,
+}
+
+
+def prepare(port: Any) -> None:
+    """Have a listening port make connections of this module's from now on.
+
+    A port that is of another kind than Twisted's own, or makes other connections than those, is left as it is.
+    """
+    kind = _KINDS.get((type(port), getattr(port, "transport", None)))
+    if kind is not None:
+        reactor = port.reactor
+        turn = reactor.turn if IHasTurn.providedBy(reactor) else Turn(reactor)
+        port.transport = partial(kind, turn=turn)
