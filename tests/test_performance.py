@@ -120,10 +120,15 @@ class TestTheGuard:
         older, newer = self.record(), self.record(packages={**PACKAGES, "Twisted": "26.10.0"})
         assert self.record().among([older, newer]) is older
 
+    def test_or_of_the_one_that_is_most_like_it(self) -> None:
+        older, newer = self.record(), self.record(packages={"Twisted": "26.10.0", "h2": "4.5.0"})
+        here = self.record(packages={**PACKAGES, "h2": "4.6.0"})
+        assert here.among([self.record("3.12"), older, newer, self.record("3.13")]) is older
+
     def test_or_else_with_the_last_one_of_the_same_python(self) -> None:
-        older, newer = self.record(), self.record(packages={**PACKAGES, "Twisted": "26.10.0"})
-        newest = self.record(packages={**PACKAGES, "Twisted": "27.2.0"})
-        assert newest.among([self.record("3.12"), older, newer, self.record("3.13")]) is newer
+        older, newer = self.record(), self.record(packages={"Twisted": "26.10.0", "h2": "4.5.0"})
+        here = self.record(packages={"Twisted": "27.2.0", "h2": "4.6.0"})
+        assert here.among([self.record("3.12"), older, newer, self.record("3.13")]) is newer
 
     def test_or_with_none(self) -> None:
         assert self.record("3.14").among([self.record()]) is None
