@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -42,6 +43,7 @@ def main() -> int:
     only = frozenset(arguments.servers.split(",")) if arguments.servers else None
     bench = Bench(cache, effort, reactor, only)
     start = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # not without ending the servers
     try:
         for row in rows:
             _measure(bench, row)

@@ -17,9 +17,8 @@ from typing import Any
 from twisted.internet import task
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
-from benchmarks.paths import Path, idle, install_reactor, paths
+from benchmarks.paths import Memory, Path, idle, paths, reactors
 from switchd import testing
-from switchd.testing import Wire
 
 UNCOUNTED = (os.path.dirname(__file__) + os.sep, testing.__file__, task.__file__)
 """Files, by the beginning of their names, that stand for the client, the network and the clock."""
@@ -122,13 +121,17 @@ def _gone(path: Path, how: Callable[[Callable[[], None]], Any]) -> Any:
     return result
 
 
-def held(connect: Callable[[], Wire]) -> float:
-    """The bytes of memory that one of many idle connections holds, without what stands for its network."""
-    for _ in range(WARM_UPS):
-        connect().reset()
+def held(segments: tuple[bytes, ...]) -> float:
+    """The bytes of memory that one of many idle connections holds, without what stands for its network.
+
+    Args:
+        segments: What each of them has sent.
+    """
+    Memory().open(*segments).reset()
+    server = Memory()  # fresh: how long a set is depends on what has been in it
     gc.collect()
     tracemalloc.start()
-    wires = [connect() for _ in range(IDLE)]
+    wires = [server.open(*segments) for _ in range(IDLE)]
     gc.collect()
     snapshot = tracemalloc.take_snapshot()
     tracemalloc.stop()
@@ -141,11 +144,11 @@ def held(connect: Callable[[], Wire]) -> float:
 def main() -> None:
     """Count everything."""
     # As twistd has it, with a log that goes nowhere: a line of the log is part of the work.
-    reactor = install_reactor()
+    on = reactors()
     with open(os.devnull, "w") as nowhere:
         globalLogBeginner.beginLoggingTo([textFileLogObserver(nowhere)], redirectStandardIO=False)
-        found = {path.name: cost(path) for path in paths(reactor)}
-        found |= {f"{name}: bytes": held(connect) for name, connect in idle().items()}
+        found = {path.name: cost(path) for path in paths(on)}
+        found |= {f"{name}: bytes": held(segments) for name, segments in idle().items()}
     print(json.dumps(found))
 
 

@@ -54,13 +54,15 @@ class Record:
         return (self.python, self.packages) == (other.python, other.packages)
 
     def among(self, records: Iterable[Record]) -> Record | None:
-        """The record to compare these figures with.
+        """The record to compare these figures with: of the same version of Python, and most like it in its packages.
 
-        It is that of the same environment. Where there is none, it is the last one of the same version of Python: a
-        release of a dependency seldom changes much. None: this version of Python has no record.
+        A release of a dependency seldom changes much. Of several records the last one; None: there is none.
         """
         of_python = [record for record in records if record.python == self.python]
-        return next(filter(self.is_of_same, of_python), of_python[-1] if of_python else None)
+        return max(reversed(of_python), key=self._likeness, default=None)
+
+    def _likeness(self, other: Record) -> int:
+        return len(self.packages.items() & other.packages.items())
 
 
 def differences(found: Record, recorded: Record) -> dict[str, str]:

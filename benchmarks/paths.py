@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from hpack import Encoder
+from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.task import Clock
 
 from switchd import config
@@ -38,6 +39,9 @@ CONNECTIONS = 16
 
 TURNS = 3
 """Of the reactor, after which everything must have been answered."""
+
+DAY = 86400.0
+"""Longer than any timer, in seconds."""
 
 OPENING = (
     b"GET /%b HTTP/1.1\r\nHost: example.org\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -203,8 +207,12 @@ def _http2() -> tuple[tuple[bytes, ...], bytes, bytes]:
 class Network:
     """A server on a TCP port, as `twistd switchd` has it, and its clients."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, name: str, reactor: Any) -> None:
+        self._name = name
         self._reactor = reactor
+        # Time stands still while a path is gone, or a timer would go off now in this one, now in that.
+        self._clock = Clock()
+        reactor.seconds = self._clock.seconds
         loaded = config.load(str(CONFIGURATION), ["tcp:0:interface=127.0.0.1"])
         self._service = SwitchService(assemble(*loaded, reactor), reactor)
         self._service.privilegedStartService()
@@ -228,6 +236,8 @@ class Network:
             client.close()
         for _ in range(TURNS):
             self._reactor.iterate(0)
+        self._clock.advance(DAY)  # so that the reactor drops the timers that have been cancelled
+        self._reactor.iterate(0)
 
     def paths(self) -> list[Path]:
         """All of them."""
@@ -235,40 +245,46 @@ class Network:
         def segment(name: str, before: tuple[bytes, ...], data: bytes, answer: bytes) -> Path:
             is_right = (answer * CONNECTIONS).__eq__
             return Path(
-                name, partial(self._open, *before), partial(self._say, data), is_right, self._close, CONNECTIONS
+                f"{self._name}: {name}",
+                partial(self._open, *before),
+                partial(self._say, data),
+                is_right,
+                self._close,
+                CONNECTIONS,
             )
 
         echo = (OPENING % b"echo" + b"\r\n", frame(SHORT))
         return [
-            segment("TCP: a line of ADDONE", (ADDONE, b"41\n"), b"41\n", b"42\n"),
-            segment("TCP: a message of 16 B", echo, frame(SHORT), reply(SHORT)),
+            segment("a line of ADDONE", (ADDONE, b"41\n"), b"41\n", b"42\n"),
+            segment("a message of 16 B", echo, frame(SHORT), reply(SHORT)),
         ]
 
 
-def idle() -> dict[str, Callable[[], Wire]]:
-    """How a connection comes to be one that is idle."""
-    server = Memory()
+def idle() -> dict[str, tuple[bytes, ...]]:
+    """What connections have sent that are idle, by what they are."""
     return {
-        "WebSocket, idle": partial(server.open, OPENING % b"echo" + b"\r\n"),
-        "ADDONE, idle": partial(server.open, ADDONE),
-        "HTTP/2, idle": partial(server.open, *_http2()[0]),
+        "WebSocket, idle": (OPENING % b"echo" + b"\r\n",),
+        "ADDONE, idle": (ADDONE,),
+        "HTTP/2, idle": _http2()[0],
     }
 
 
-def install_reactor() -> Any:
-    """The reactor that switchd runs on at its best: its own, where there is one."""
+def reactors() -> dict[str, Any]:
+    """What `twistd` runs on by itself, and switchd's own, where there is one; that is installed, so call this early."""
+    found: dict[str, Any] = {"TCP": EPollReactor()}
     own = "switchd.transports.epoll"
     if find_spec("switchd.transports") and find_spec(own):
         import_module(own).install()
-    from twisted.internet import reactor
+        from twisted.internet import reactor
 
-    return reactor
+        found["TCP, own reactor"] = reactor
+    return found
 
 
-def paths(reactor: Any) -> list[Path]:
+def paths(on: dict[str, Any]) -> list[Path]:
     """All paths.
 
     Args:
-        reactor: What `install_reactor` has given.
+        on: The reactors for those that lead through one, by the beginning of their names.
     """
-    return [*Memory().paths(), *Network(reactor).paths()]
+    return [*Memory().paths(), *(path for name, reactor in on.items() for path in Network(name, reactor).paths())]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.cache import Cache
 from benchmarks.measure import Outcome
-from benchmarks.rows import UNITS, US, Goal
+from benchmarks.rows import DIGITS, UNITS, US, Goal
 
 BEGIN, END = "<!-- begin of the table -->\n", "<!-- end of the table -->\n"
 
@@ -52,7 +52,7 @@ def _verdict(outcome: Outcome, goal: Goal) -> tuple[str, str, str]:
         absent = [f"no {name}" for name in (US, *goal.peer.split()) if name in outcome.missing]
         return ", ".join(absent) or "not measured", "", "?"
     peer, number = found
-    text = f"{number:.2f}" + (f" × {peer}" if " " in goal.peer else "")
+    text = f"{number:.{DIGITS}f}" + (f" × {peer}" if " " in goal.peer else "")
     by_cpu = f"{1 / outcome.ratio('cpu', peer):.2f}" if goal.figure == "rate" else ""
     return text, by_cpu, "yes" if goal.is_met(number) else "no"
 

@@ -12,7 +12,7 @@ Figure = Literal["rate", "cpu", "bytes", "p99", "memory", "growth"]
 UNITS: dict[Figure, str] = {
     "rate": "per second",
     "cpu": "µs of CPU per operation",
-    "bytes": "bytes received per operation",
+    "bytes": "bytes of an answer",
     "p99": "µs, 99th percentile",
     "memory": "KiB per connection",
     "growth": "bytes per switch",
@@ -38,13 +38,17 @@ class Goal:
     is_stretch: bool = False
 
     def is_met(self, value: float) -> bool:
-        """Whether the ratio, or the figure, is as it has to be."""
+        """Whether the ratio, or the figure, is as it has to be, with as many digits as are shown."""
+        value = round(value, DIGITS)
         if self.sign == ">=":
             return value >= self.bound
         if self.sign == "<=":
             return value <= self.bound
-        return abs(value - self.bound) <= TOLERANCE
+        return round(abs(value - self.bound), DIGITS) <= TOLERANCE
 
+
+DIGITS = 2
+"""Of a ratio, behind the point. More would be noise."""
 
 TOLERANCE = 0.03
 """How far two things may be apart that are to be equal."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
+from twisted.internet.protocol import Protocol
 
-from benchmarks import guard
+from benchmarks import counting, guard
 from benchmarks.guard import Record
+from benchmarks.paths import Path
+from switchd.testing import Wire
 from tests.e2e.conftest import left_out
 
 RECORDS = guard.load()
@@ -41,6 +44,51 @@ def test_every_path_is_recorded() -> None:
     assert differences().keys() <= set(NAMES)
 
 
+class TestCounting:
+    def path(self, *times: int, is_right: bool = True) -> Path:
+        """One that has something to do, this often at each time."""
+        left = list(times)
+
+        def work(_: None) -> bytes:
+            loop(left.pop(0))
+            return b""
+
+        return Path("a path", lambda: None, work, lambda got: is_right, lambda _: None)
+
+    def test_what_is_done_twice_as_often_costs_twice_as_much(self) -> None:
+        once, twice, thrice = (counting.instructions(lambda n=n: loop(n)) for n in (10, 20, 30))  # type: ignore[misc]
+        assert 0 < once < twice
+        assert thrice - twice == twice - once
+
+    def test_what_c_code_calls_is_counted(self) -> None:
+        def key(number: int) -> int:
+            loop(10)
+            return number
+
+        bare, called = (counting.instructions(lambda n=n: sorted(range(n), key=key)) for n in (0, 2))  # type: ignore[misc]
+        assert called - bare >= 2 * counting.instructions(lambda: loop(10))
+
+    def test_the_network_of_a_test_is_not(self) -> None:
+        assert counting.instructions(Wire(Protocol()).stop_reading) == 0
+
+    def test_warming_up_is_not(self) -> None:
+        few, many = counting.cost(self.path(9, 9, 9, 1, 1)), counting.cost(self.path(1, 1, 1, 9, 9))
+        assert few < many
+
+    def test_a_path_that_costs_now_this_now_that_is_no_path(self) -> None:
+        with pytest.raises(counting.Unsteady):
+            counting.cost(self.path(1, 1, 1, 1, 2))
+
+    def test_nor_is_one_that_does_not_do_its_work(self) -> None:
+        with pytest.raises(AssertionError, match="a path: b''"):
+            counting.cost(self.path(1, 1, 1, 1, 1, is_right=False))
+
+
+def loop(times: int) -> None:
+    for _ in range(times):
+        pass
+
+
 class TestTheGuard:
     def record(self, python: str = "3.11", packages: dict[str, str] = PACKAGES, **work: float) -> Record:
         return Record(python, packages, work)
@@ -72,10 +120,15 @@ class TestTheGuard:
         older, newer = self.record(), self.record(packages={**PACKAGES, "Twisted": "26.10.0"})
         assert self.record().among([older, newer]) is older
 
+    def test_or_of_the_one_that_is_most_like_it(self) -> None:
+        older, newer = self.record(), self.record(packages={"Twisted": "26.10.0", "h2": "4.5.0"})
+        here = self.record(packages={**PACKAGES, "h2": "4.6.0"})
+        assert here.among([self.record("3.12"), older, newer, self.record("3.13")]) is older
+
     def test_or_else_with_the_last_one_of_the_same_python(self) -> None:
-        older, newer = self.record(), self.record(packages={**PACKAGES, "Twisted": "26.10.0"})
-        newest = self.record(packages={**PACKAGES, "Twisted": "27.2.0"})
-        assert newest.among([self.record("3.12"), older, newer, self.record("3.13")]) is newer
+        older, newer = self.record(), self.record(packages={"Twisted": "26.10.0", "h2": "4.5.0"})
+        here = self.record(packages={"Twisted": "27.2.0", "h2": "4.6.0"})
+        assert here.among([self.record("3.12"), older, newer, self.record("3.13")]) is newer
 
     def test_or_with_none(self) -> None:
         assert self.record("3.14").among([self.record()]) is None

@@ -47,7 +47,7 @@ static int begun, ready, gone;          /* connections: dialled, open for the fi
 static int input_ended;                 /* standard input; looked at by `idle` alone */
 static Phase phase;
 static uint64_t phase_ends, measured_since, measured, cpu;     /* nanoseconds */
-static uint64_t operations, received;   /* while it measures */
+static uint64_t operations, bytes;      /* while it measures: answers, and how long they were */
 static uint64_t asked, answered;        /* ever */
 
 /* Times, in buckets: 64 for each power of two, so that a quantile is true to 1 in 64. */
@@ -88,12 +88,13 @@ static void ask(Connection *connection, uint64_t due)
     asked++;
 }
 
-static void count_answer(Connection *connection, uint64_t at)
+static void count_answer(Connection *connection, uint64_t at, size_t count)
 {
     uint64_t due = connection->due[connection->answered++ % (uint64_t)outstanding];
     answered++;
     if (phase == MEASURES) {
         operations++;
+        bytes += count;
         if (deed != BROADCAST && at > due)
             note_time(at - due);
     }
@@ -191,12 +192,15 @@ static void take_answers(Connection *connection)
 {
     const Connection *asker = deed == BROADCAST ? &all[0] : connection;
     uint64_t at = now();
+    size_t have = connection->in.end - connection->in.start;
     int count = 0;
-    while (connection->in.end && connection->answered < asker->asked && kind->answer(connection, connection->answered)) {
-        count_answer(connection, at);
+    while (have && connection->answered < asker->asked && kind->answer(connection, connection->answered)) {
+        size_t left = connection->in.end - connection->in.start;
+        count_answer(connection, at, have - left);
+        have = left;
         count++;
     }
-    if (connection->in.end && connection->answered == asker->asked && kind->answer(connection, UINT64_MAX))
+    if (have && connection->answered == asker->asked && kind->answer(connection, UINT64_MAX))
         fail("an answer that nobody has asked for");    /* what may come at any time, pings and the like, is taken */
     if (count)
         on_answers(connection, count);
@@ -242,9 +246,8 @@ static void connected(Connection *connection)
 
 static void readable(Connection *connection)
 {
-    uint64_t count = 0;
     for (int more = 1; more == 1;) {
-        more = receive(connection, &count);
+        more = receive(connection);
         if (connection->state == ASKED && connection->in.end)
             take_head(connection);
         if (connection->state >= OPEN)
@@ -254,8 +257,6 @@ static void readable(Connection *connection)
             break;
         }
     }
-    if (phase == MEASURES)
-        received += count;
     if (connection->fd >= 0 && connection->state != CONNECTING) {
         flush(connection);
         if (connection->state == LEAVING && !kind->leave && !connection->said_goodbye) {
@@ -353,7 +354,7 @@ static void report(void)
     printf("{\"operations\": %llu, \"all\": %llu, \"seconds\": %.4f, \"rate\": %.1f, \"cpu\": %.4f, \"bytes\": %.1f, "
            "\"p50\": %.1f, \"p99\": %.1f}\n",
            (unsigned long long)operations, (unsigned long long)answered, lasted, (double)operations / lasted,
-           (double)cpu / all_operations / 1000, (double)received / all_operations, quantile(0.5), quantile(0.99));
+           (double)cpu / all_operations / 1000, (double)bytes / all_operations, quantile(0.5), quantile(0.99));
 }
 
 static int number(const char *text, int most)

@@ -162,7 +162,7 @@ void flush(Connection *connection)
         arm(connection, EPOLL_CTL_MOD, is_left);
 }
 
-int receive(Connection *connection, uint64_t *count)
+int receive(Connection *connection)
 {
     uint8_t *to = room(&connection->in, READ_BYTES);
     size_t free = connection->in.size - connection->in.end;
@@ -172,7 +172,6 @@ int receive(Connection *connection, uint64_t *count)
     if (got < 0)
         fail("recv: %s", strerror(errno));
     connection->in.end += (size_t)got;
-    *count += (uint64_t)got;
     return got == 0 ? 0 : (size_t)got == free ? 1 : 2;
 }
 

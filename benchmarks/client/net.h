@@ -44,7 +44,7 @@ void used(Buffer *buffer, size_t count);
 void watch(int epoll);                                  /* once, before all else */
 void dial(Connection *connection, int port, int many);  /* many: from many addresses, as ports do not come back at once */
 void flush(Connection *connection);                     /* send what can be sent; the rest when there is room */
-int receive(Connection *connection, uint64_t *count);   /* 0: it is over; 1: there may be more; 2: all has been read */
+int receive(Connection *connection);                    /* 0: it is over; 1: there may be more; 2: all has been read */
 void hang_up(Connection *connection);
 
 #endif
