@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket import USES_NVX
 from autobahn.websocket.compress import PerMessageDeflate
 from twisted.internet.task import Clock
 
 from switchd.protocols import websocket
+from switchd.protocols.websocket import masks
 from switchd.testing import Wire
 
 OVERRIDDEN = {
@@ -113,6 +115,14 @@ def test_a_factorys_timer_has_the_one_method_that_stands_in_for_it() -> None:
 
 def test_an_agreement_on_compression_becomes_a_compressor() -> None:
     assert list(inspect.signature(PerMessageDeflate.create_from_offer_accept).parameters) == ["is_server", "accept"]
+
+
+@pytest.mark.skipif(not USES_NVX, reason="autobahn has been built without NVX")
+@pytest.mark.parametrize("length", [1, 3, 4, 300, 1001, 70_000])
+def test_nvx_unmasks_as_arithmetic_does(length: int) -> None:
+    data = bytes(index * 7 % 256 for index in range(length + 20))
+    assert masks.nvx()(data, 10, 10 + length) == masks.by_arithmetic(data, 10, 10 + length)
+    assert masks.by_library.__name__ == "by_nvx"
 
 
 def test_only_one_file_knows_private_names() -> None:

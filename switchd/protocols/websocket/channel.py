@@ -229,34 +229,49 @@ class Channel(WebSocketServerProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the peer; not looked at once it has been failed (RFC 6455 section 7.1.7)."""
-        if not self.failedByMe:
-            # Past autobahn's own, which is the same but for a message for debugging.
-            self._guarded(self._dataReceived if self._switchd.is_plain else super().dataReceived, data)
+        try:
+            if self.state == OPEN and self._switchd.is_plain:
+                self.trafficStats.incomingOctetsWireLevel += len(data)
+                self._look(self.data + data if self.data else data)
+            elif self._switchd.is_plain and not self.failedByMe:
+                self._dataReceived(data)  # past autobahn's own, which adds a message for debugging
+            elif not self.failedByMe:
+                super().dataReceived(data)
+        except Exception:
+            self._broken(Failure())
 
     def consumeData(self) -> None:
-        """Look at what is there, for as long as what comes of it can be sent. What does leaves in one piece."""
+        """Look at what is there, for as long as what comes of it can be sent."""
+        self._look(self.data)
+
+    def _look(self, data: bytes) -> None:
+        """Take `data`, all that is there. What is sent because of it leaves in one piece."""
         flow = self._switchd.flow
         flow.gather()
         try:
+            self.data = data
             if self._switchd.is_plain and self.current_frame is None and not (self.inside_message or self._listeners):
-                self._take_whole()
-                if frames.is_growing(self.data, min(WAITED_FOR, self._switchd.incoming.longest)):
+                if flow.open and self.state == OPEN:
+                    self._take_whole(data)
+                if not self.data or frames.is_growing(self.data, min(WAITED_FOR, self._switchd.incoming.longest)):
                     return
             while flow.open and self.state in (OPEN, CLOSING) and not self.failedByMe and self.processData():
                 pass
         finally:
             flow.flush()
 
-    def _take_whole(self) -> None:
+    def _take_whole(self, data: bytes) -> None:
         """Messages that are there in one frame each need nothing of autobahn's states: those stay as they are."""
-        data, link, taken = self.data, self._switchd, 0
-        if not (link.flow.open and self.state == OPEN):
-            return
+        link, taken = self._switchd, 0
+        flow = link.flow
+        on_message: Callable[[bytes, bool], object] = self.onMessage
         try:
             for payload, binary, taken in frames.whole(data, link.incoming.longest):  # noqa: B007 - used afterwards
                 self._count(len(payload))
-                self._call(self.onMessage, payload, binary)
-                if not (link.flow.open and self.state == OPEN):
+                result = on_message(payload, binary)
+                if result is not None:
+                    self._attend(result)
+                if not flow.open or self.state != OPEN:
                     return
         finally:
             self.data = b"" if self.failedByMe else data[taken:]
@@ -330,7 +345,11 @@ class Channel(WebSocketServerProtocol):
 
     def _call(self, callback: Callable[..., Any], *arguments: object) -> None:
         result = callback(*arguments)
-        if result is not None and inspect.isawaitable(result):
+        if result is not None:
+            self._attend(result)
+
+    def _attend(self, result: Any) -> None:
+        if inspect.isawaitable(result):
             waiting = result if isinstance(result, Deferred) else Deferred.fromCoroutine(_wait(result))
             waiting.addErrback(self._broken)
 
@@ -365,19 +384,25 @@ class Channel(WebSocketServerProtocol):
         """See autobahn's; a message too short to gain by it is not compressed."""
         link, length = self._switchd, len(payload)
         plain = self._perMessageCompress is None or doNotCompress or length < link.options.deflate_threshold_bytes
-        whole = fragmentSize is None and not (sync or 0 < self.autoFragmentSize < length or self.send_queue)
-        typed = type(payload) is bytes and type(isBinary) is bool
-        if not (plain and whole and typed and link.is_plain and self.state == OPEN):
+        if (
+            plain
+            and link.is_plain
+            and self.state == OPEN
+            and type(payload) is bytes
+            and type(isBinary) is bool
+            and fragmentSize is None
+            and not (sync or self.send_queue or 0 < self.autoFragmentSize < length)
+        ):
+            data = frames.frame(payload, isBinary)
+            stats = self.trafficStats
+            stats.outgoingWebSocketMessages += 1
+            stats.outgoingWebSocketFrames += 1
+            stats.outgoingOctetsAppLevel += length
+            stats.outgoingOctetsWebSocketLevel += length
+            stats.outgoingOctetsWireLevel += len(data)
+            link.flow.write(data)
+        else:
             super().sendMessage(payload, isBinary, fragmentSize, sync, plain)
-            return
-        data = frames.frame(payload, isBinary)
-        stats = self.trafficStats
-        stats.outgoingWebSocketMessages += 1
-        stats.outgoingWebSocketFrames += 1
-        stats.outgoingOctetsAppLevel += length
-        stats.outgoingOctetsWebSocketLevel += length
-        stats.outgoingOctetsWireLevel += len(data)
-        link.flow.write(data)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Have `producer` paused while the peer does not read what is sent to it."""

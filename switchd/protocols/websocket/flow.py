@@ -32,8 +32,26 @@ class Flow:
 
     Attributes:
         full: Whether the transport takes nothing now.
-        held: Whether the protocol wants no input.
+        open: Whether input is looked at: there is room for what it may bring about, and the protocol wants it.
     """
+
+    __slots__ = (
+        "_gathered",
+        "_gathered_bytes",
+        "_held",
+        "_max_bytes",
+        "_producer",
+        "_queue",
+        "_queued",
+        "_reactor",
+        "_ready",
+        "_seconds",
+        "_timer",
+        "_too_slow",
+        "_transport",
+        "full",
+        "open",
+    )
 
     def __init__(
         self,
@@ -45,7 +63,8 @@ class Flow:
         ready: Callable[[], object],
     ) -> None:
         self.full = False
-        self.held = False
+        self.open = True
+        self._held = False
         self._transport = transport
         self._reactor = reactor
         self._max_bytes = max_bytes
@@ -58,11 +77,6 @@ class Flow:
         self._timer: Any = None
         self._producer: Any = None
         transport.registerProducer(self, True)
-
-    @property
-    def open(self) -> bool:
-        """Whether input is looked at: there is room for what it may bring about, and the protocol wants it."""
-        return not (self.full or self.held)
 
     def gather(self) -> None:
         """Keep what is written until `flush`, to send it in one piece."""
@@ -77,15 +91,19 @@ class Flow:
 
     def write(self, data: bytes) -> None:
         """Send, or queue."""
-        if not self.full and self._gathered is not None:
+        if self.full:
+            self._hold_back(data)
+        elif self._gathered is None:
+            self._transport.write(data)
+        else:
             self._gathered.append(data)
             self._gathered_bytes += len(data)
             if self._gathered_bytes > GATHERED_BYTES:
                 self.flush()
                 self.gather()
-        elif not self.full:
-            self._transport.write(data)
-        elif self._queued + len(data) > self._max_bytes:
+
+    def _hold_back(self, data: bytes) -> None:
+        if self._queued + len(data) > self._max_bytes:
             self._too_slow(f"more than {self._max_bytes} bytes wait for it")
         else:
             self._queue.append(data)
@@ -98,13 +116,14 @@ class Flow:
 
     def hold(self) -> None:
         """The protocol wants no input for now."""
-        self.held = True
+        self._held, self.open = True, False
         self._transport.pauseProducing()
 
     def release(self) -> None:
         """It wants input again, which it gets in a later turn."""
-        self.held = False
+        self._held = False
         if not self.full:
+            self.open = True
             self._transport.resumeProducing()
             self._reactor.callLater(0, self._go_on)
 
@@ -129,7 +148,7 @@ class Flow:
     def pauseProducing(self) -> None:
         """The transport is full."""
         if not self.full:
-            self.full = True
+            self.full, self.open = True, False
             self._transport.pauseProducing()
             self._wait()
             if self._producer is not None:
@@ -137,7 +156,7 @@ class Flow:
 
     def resumeProducing(self) -> None:
         """The transport has sent everything."""
-        self.full = False
+        self.full, self.open = False, not self._held
         self._stop_waiting()
         while self._queue and not self.full:
             data = self._queue.popleft()
@@ -145,7 +164,7 @@ class Flow:
             self._transport.write(data)
         if self.full:
             return
-        if not self.held:
+        if not self._held:
             self._transport.resumeProducing()
         if self._producer is not None:
             self._producer.resumeProducing()

@@ -9,17 +9,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from autobahn.websocket.xormasker import create_xor_masker  # type: ignore[attr-defined]  # no __all__
+from switchd.protocols.websocket.masks import SMALL, by_arithmetic, by_library
 
 TEXT, BINARY = 0x81, 0x82
 """The first byte of a message in one frame: FIN, and the opcode (RFC 6455 section 5.2)."""
 
-SMALL = 192
-"""Bytes up to which unmasking by arithmetic is quicker than to set up autobahn's masker."""
-
+_FIRST = frozenset((TEXT, BINARY))
 _LENGTH_16, _LENGTH_64 = struct.Struct("!BBH").pack, struct.Struct("!BBQ").pack
 # What begins a frame of 125 bytes or less, for each length: made once, since most frames are short.
-_SHORT = {first: [bytes((first, length)) for length in range(126)] for first in (TEXT, BINARY)}
+_SHORT = [[bytes((first, length)) for length in range(126)] for first in (TEXT, BINARY)]
 
 
 def whole(data: bytes, longest: int) -> Iterator[tuple[bytes, bool, int]]:
@@ -35,7 +33,7 @@ def whole(data: bytes, longest: int) -> Iterator[tuple[bytes, bool, int]]:
     position, end = 0, len(data)
     while end - position >= 6:
         first, length = data[position], data[position + 1] - 0x80  # below 0: not masked
-        if first not in _SHORT or length < 0:
+        if first not in _FIRST or length < 0:
             return
         start = position + 6
         if length > 125:
@@ -47,25 +45,13 @@ def whole(data: bytes, longest: int) -> Iterator[tuple[bytes, bool, int]]:
         position = start + length
         if position > end or length > longest:
             return
-        payload = _unmasked(data[start:position], data[start - 4 : start]) if length else b""
-        if first == TEXT and not _is_utf8(payload):
+        payload = by_arithmetic(data, start, position) if length <= SMALL else by_library(data, start, position)
+        if first == TEXT and not (payload.isascii() or _is_utf8(payload)):
             return
         yield payload, first == BINARY, position
 
 
-def _unmasked(payload: bytes, mask: bytes) -> bytes:
-    length = len(payload)
-    if length > SMALL:
-        unmasked: bytes = create_xor_masker(mask, length).process(payload)
-        return unmasked
-    # Little-endian, so that the bytes of the mask that are too many are the highest.
-    masks = int.from_bytes((mask * ((length + 3) // 4))[:length], "little")
-    return (int.from_bytes(payload, "little") ^ masks).to_bytes(length, "little")
-
-
 def _is_utf8(payload: bytes) -> bool:
-    if payload.isascii():
-        return True
     try:
         payload.decode()
     except UnicodeDecodeError:
@@ -98,9 +84,10 @@ def is_growing(data: bytes, longest: int) -> bool:
 
 def frame(payload: bytes, binary: bool) -> bytes:
     """A message in one frame, as a server sends it."""
-    first, length = BINARY if binary else TEXT, len(payload)
+    length = len(payload)
     if length < 126:
-        return _SHORT[first][length] + payload
+        return _SHORT[binary][length] + payload
+    first = BINARY if binary else TEXT
     if length < 65536:
         return _LENGTH_16(first, 126, length) + payload
     return _LENGTH_64(first, 127, length) + payload
