@@ -3,20 +3,18 @@
 `adopt` puts `Channel` in front of a handler's class. The handler keeps its methods and attributes: what is overridden
 here are hooks of autobahn's, and what switchd remembers is in one attribute, so that no name of a handler's is taken.
 
-This is the only file that knows autobahn's private names.
+This file and `lean` are the only ones that know autobahn's private names.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, frozen
-from autobahn.twisted.util import create_transport_details
+from attrs import frozen
 from autobahn.twisted.websocket import WebSocketServerProtocol
-from autobahn.websocket.compress import PerMessageDeflate, PerMessageDeflateOfferAccept
+from autobahn.websocket.compress import PerMessageDeflate
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import connectionDone
@@ -36,6 +34,7 @@ from switchd.protocols.websocket.bounds import (
     Incoming,
 )
 from switchd.protocols.websocket.flow import Flow
+from switchd.protocols.websocket.lean import Lean, Link, details, hidden
 
 if TYPE_CHECKING:
     from switchd.protocols.websocket.options import Options
@@ -53,37 +52,6 @@ MOST_FRAGMENTS_APART = 1000
 """Fragments of a message that are kept one by one, with Python's 33 bytes on each, before they are joined."""
 
 
-@define(eq=False)
-class Link:
-    """What switchd remembers of one WebSocket.
-
-    Attributes:
-        options: The bounds that hold for it.
-        reactor: The clock.
-        secure: Whether its connection is encrypted.
-        opened: Called with it when it is open.
-        left: Called with it when it is open no more, at least once.
-        lost: Called with it once, when it is over, whether it was ever open or not.
-        accepted: The compression that has been agreed on.
-        incoming: Counts what comes in.
-        flow: Its way out, a `Flow`, once it is open.
-        is_plain: Whether messages may go past autobahn's frame by frame processing: nobody looks at frames.
-        deadline: When the connection is closed at the latest, once it is to be.
-    """
-
-    options: Options
-    reactor: Any
-    secure: bool
-    opened: Callable[[Any], object]
-    left: Callable[[Any], object]
-    lost: Callable[[Any], object]
-    accepted: PerMessageDeflateOfferAccept | None = None
-    incoming: Any = None
-    flow: Any = None
-    is_plain: bool = False
-    deadline: Any = None
-
-
 @frozen
 class _Timer:
     """Stands for the timer of autobahn's factories, which takes its time from a reactor of its own choice."""
@@ -96,27 +64,117 @@ def set_clock(factory: Any, reactor: Any) -> None:
     factory._batched_timer = _Timer(reactor.callLater)
 
 
-def adopt(protocol: Any, link: Link) -> Any:
+@frozen(eq=False)
+class Terms:
+    """What holds for every WebSocket of one class of handlers behind one `[[switch]]`.
+
+    Attributes:
+        options: The bounds.
+        reactor: The clock.
+        opened: Called with each when it is open.
+        left: Called with it when it is open no more, at least once.
+        lost: Called with it once, when it is over, whether it was ever open or not.
+        cls: The handlers' class with `Channel` in front of it, on which their settings stand.
+        copied: Those settings that are the factory's, by name.
+        hidden: See `lean.hidden`.
+        asks: Whether they have an `onConnect` of their own.
+        sees_frames: Whether they want to see frames, or what they are made of.
+        longest: The most bytes of a message in one frame.
+    """
+
+    options: Options
+    reactor: Any
+    opened: Callable[[Any], object]
+    left: Callable[[Any], object]
+    lost: Callable[[Any], object]
+    cls: Any
+    copied: dict[str, Any]
+    hidden: tuple[str, ...]
+    asks: bool
+    sees_frames: bool
+    longest: int
+
+
+def terms(
+    cls: Any,
+    factory: Any,
+    options: Options,
+    reactor: Any,
+    opened: Callable[[Any], object],
+    left: Callable[[Any], object],
+    lost: Callable[[Any], object],
+) -> Terms:
+    """The terms for handlers of `cls`, made by `factory`; if that is a `Channel` already, it is nobody else's."""
+    own = cls if issubclass(cls, Channel) else channel(cls)
+    copied = {
+        name: getattr(factory, name)
+        for name in WebSocketServerProtocol.CONFIG_ATTRS
+        if not (name in _ours(options) or hasattr(own, name))
+    }
+    for name, value in (_ours(options) | copied).items():
+        setattr(own, name, value)
+    asks = own.onConnect is not Lean.onConnect
+    longest = min(options.max_message_bytes, options.max_frame_bytes)
+    return Terms(options, reactor, opened, left, lost, own, copied, hidden(own), asks, _sees_frames(own), longest)
+
+
+def channel(cls: Any) -> Any:
+    """A class of handlers, as one of `Channel`s."""
+    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    bases = (cls,) if issubclass(cls, Channel) else (Channel, Lean) if issubclass(Lean, cls) else (Channel, cls, Lean)
+    return type(cls.__name__, bases, names)
+
+
+def _ours(options: Options) -> dict[str, Any]:
+    """The settings in which neither a handler nor its factory has a say."""
+    return {
+        "failByDrop": False,  # who breaks a rule is told which one, by Close
+        "openHandshakeTimeout": 0,  # that is over
+        "maxFramePayloadSize": 0,  # bounded here: there it also bounds what is sent
+        "maxMessagePayloadSize": 0,
+        "echoCloseCodeReason": True,  # RFC 6455 section 5.5.1
+        "closeHandshakeTimeout": options.close_seconds,
+        "autoPingInterval": options.ping_seconds,
+        "autoPingTimeout": options.ping_timeout_seconds,
+    }
+
+
+def adopt(protocol: Any, terms: Terms, head: bytes, secure: bool) -> Link:
     """Make a handler's instance a `Channel`, before it is connected to anything.
 
-    The class of the instance is exchanged, since there is no knowing how a user's factory has made it.
+    Args:
+        protocol: The instance. Its class is exchanged if need be: there is no knowing how a user's factory has made it.
+        terms: What holds for it.
+        head: The head of the request, see `head`.
+        secure: Whether its connection is encrypted.
+
+    Returns:
+        What is remembered of it.
     """
     if not isinstance(protocol, Channel):
-        protocol.__class__ = _channel_class(protocol.__class__)
-    protocol._switchd = link
-    link.incoming = Incoming(link.options.max_message_bytes, link.options.max_frame_bytes, link.reactor.seconds)
-    # Where autobahn finds these on the instance it does not look at the factory.
-    protocol.failByDrop = False  # who breaks a rule is told which one, by Close
-    protocol.openHandshakeTimeout = 0  # that is over
-    protocol.maxFramePayloadSize = protocol.maxMessagePayloadSize = 0  # bounded here: there it also bounds what is sent
-    protocol.echoCloseCodeReason = True  # RFC 6455 section 5.5.1
-    protocol.closeHandshakeTimeout = link.options.close_seconds
-    protocol.autoPingInterval = link.options.ping_seconds
-    protocol.autoPingTimeout = link.options.ping_timeout_seconds
-    for name in WebSocketServerProtocol.CONFIG_ATTRS:
-        if not hasattr(protocol, name):
-            setattr(protocol, name, getattr(protocol.factory, name))
-    return protocol
+        protocol.__class__ = terms.cls
+        protocol._switchd = Link()
+    link: Link = protocol._switchd
+    link.terms, link.head, link.secure = terms, head, secure
+    if protocol._valid_events is not None:
+        # autobahn's own __init__ has been there.
+        link.when_open = protocol.is_open
+        vars(protocol).pop("_transport_details", None)
+    _settle(protocol, terms)
+    return link
+
+
+def _settle(protocol: Any, terms: Terms) -> None:
+    """Set on an instance what is not as its class has it: it, or somebody since the first one, has changed settings."""
+    factory = protocol.factory
+    for name, value in terms.copied.items():
+        now = getattr(factory, name)
+        if now is not value and now != value and name not in vars(protocol):
+            setattr(protocol, name, now)
+    if type(protocol).__init__ is not Lean.__init__:
+        for name, value in _ours(terms.options).items():
+            if getattr(protocol, name) != value:
+                setattr(protocol, name, value)
 
 
 # Who overrides one of these wants to see frames, or what they are made of.
@@ -141,33 +199,38 @@ _OF_FRAMES = (
 )
 
 
-@cache
-def _looks_at_frames(cls: Any) -> bool:
+def _sees_frames(cls: Any) -> bool:
     own = cls.__mro__[cls.__mro__.index(Channel) + 1]
     return any(getattr(own, name) is not getattr(WebSocketServerProtocol, name) for name in _OF_FRAMES)
 
 
-@cache
-def _channel_class(cls: Any) -> type:
-    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    return type(cls.__name__, (Channel, cls), names)
-
-
 def abandon(protocol: Any) -> None:
     """An adopted handler gets no connection, after all. It hears of it as in autobahn: its connection is lost."""
-    if hasattr(protocol, "state"):
+    if protocol._switchd.is_made:
         protocol.connectionLost(Failure(ConnectionDone()))
     else:
         # Its connectionMade raised before it reached autobahn's, which so has nothing to undo.
-        protocol._switchd.lost(protocol)
+        protocol._switchd.terms.lost(protocol)
+
+
+class _Way(Flow):
+    """The way out of a channel."""
+
+    __slots__ = ("_channel",)
+
+    def __init__(self, channel: Channel, options: Options, reactor: Any) -> None:
+        super().__init__(channel.transport, reactor, options.max_buffered_bytes, options.send_seconds)
+        self._channel = channel
+
+    def ready(self) -> None:
+        self._channel._guarded(self._channel.consumeData)
+
+    def too_slow(self, why: str) -> None:
+        self._channel._too_slow(why)
 
 
 class Channel(WebSocketServerProtocol):
-    """A handler on a switched connection."""
-
-    # Copied from the factory in `adopt`. autobahn also formats them all for a debugging message, whether anybody wants
-    # it or not, which takes longer than the rest of an opening.
-    CONFIG_ATTRS: list[str] = []
+    """A handler on a switched connection. No `Lean` itself: the handler's own classes stand between the two."""
 
     transport: Any
     autoFragmentSize: int
@@ -189,39 +252,27 @@ class Channel(WebSocketServerProtocol):
 
     def _begin(self) -> None:
         """What autobahn does once it has written its 101."""
-        link, options = self._switchd, self._switchd.options
-        go_on = partial(self._guarded, self.consumeData)
-        link.flow = Flow(
-            self.transport, link.reactor, options.max_buffered_bytes, options.send_seconds, self._too_slow, go_on
-        )
-        self._transport_details = self._details()
+        link = self._switchd
+        terms = link.terms
+        link.flow = _Way(self, terms.options, terms.reactor)
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            self._transport_details = details(self)  # now, since there is nothing to see any more when it is lost
         if link.accepted is not None:
             self._perMessageCompress = PerMessageDeflate.create_from_offer_accept(True, link.accepted)
-            self.websocket_extensions_in_use = [self._perMessageCompress]
         link.is_plain = self._is_plain()
         self.state = OPEN
-        self.inside_message = False
-        self.current_frame = None
         if self.autoPingInterval:
-            self.autoPingPendingCall = link.reactor.callLater(self.autoPingInterval, self._sendAutoPing)
+            self.autoPingPendingCall = terms.reactor.callLater(self.autoPingInterval, self._sendAutoPing)
         if self.trackedTimings:
             self.trackedTimings.track("onOpen")
-        link.opened(self)
+        terms.opened(self)
         self._onOpen()
-        self.is_open.callback(None)
-
-    def _details(self) -> Any:
-        """What `transport_details` tells. The particulars of TLS only where it is not hidden by something around it."""
-        details = self._transport_details
-        if isinstance(self.transport, TLSMemoryBIOProtocol):
-            details = create_transport_details(self.transport, True)
-            details.peer = self.peer
-        details.is_secure = self._switchd.secure
-        return details
+        if link.when_open is not None:
+            link.when_open.callback(None)
 
     def _is_plain(self) -> bool:
         own: Any = self
-        observed = own.logOctets or own.logFrames or own.trackTimings or _looks_at_frames(own.__class__)
+        observed = own.logOctets or own.logFrames or own.trackTimings or self._switchd.terms.sees_frames
         usual = own.applyMask and own.requireMaskedClientFrames and own.utf8validateIncoming
         return usual and not (observed or own.maskServerFrames)
 
@@ -253,7 +304,7 @@ class Channel(WebSocketServerProtocol):
             if self._switchd.is_plain and self.current_frame is None and not (self.inside_message or self._listeners):
                 if flow.open and self.state == OPEN:
                     self._take_whole(data)
-                if not self.data or frames.is_growing(self.data, min(WAITED_FOR, self._switchd.incoming.longest)):
+                if not self.data or frames.is_growing(self.data, min(WAITED_FOR, self._switchd.terms.longest)):
                     return
             while flow.open and self.state in (OPEN, CLOSING) and not self.failedByMe and self.processData():
                 pass
@@ -266,7 +317,7 @@ class Channel(WebSocketServerProtocol):
         flow = link.flow
         on_message: Callable[[bytes, bool], object] = self.onMessage
         try:
-            for payload, binary, taken in frames.whole(data, link.incoming.longest):  # noqa: B007 - used afterwards
+            for payload, binary, taken in frames.whole(data, link.terms.longest):  # noqa: B007 - used afterwards
                 self._count(len(payload))
                 result = on_message(payload, binary)
                 if result is not None:
@@ -286,11 +337,11 @@ class Channel(WebSocketServerProtocol):
             self._cancelAutoPingTimeoutCall()
 
     def _onMessageBegin(self, isBinary: bool) -> None:
-        self._switchd.incoming.message()
+        self._incoming().message()
         super()._onMessageBegin(isBinary)
 
     def _onMessageFrameBegin(self, length: int) -> None:
-        self._fail_for(self._switchd.incoming.fragment(length))
+        self._fail_for(self._incoming().fragment(length))
         super()._onMessageFrameBegin(length)
 
     def _onMessageFrameEnd(self) -> None:
@@ -303,12 +354,20 @@ class Channel(WebSocketServerProtocol):
             self.message_data = [whole]
 
     def _onPing(self, payload: bytes) -> None:
-        if not self._fail_for(self._switchd.incoming.control()):
+        if not self._fail_for(self._incoming().control()):
             self._call(self.onPing, payload)
 
     def _onPong(self, payload: bytes) -> None:
-        if not self._fail_for(self._switchd.incoming.control()):
+        if not self._fail_for(self._incoming().control()):
             self._call(self.onPong, payload)
+
+    def _incoming(self) -> Incoming:
+        link = self._switchd
+        if link.incoming is None:
+            options = link.terms.options
+            link.incoming = Incoming(options.max_message_bytes, options.max_frame_bytes, link.terms.reactor.seconds)
+        incoming: Incoming = link.incoming
+        return incoming
 
     def _fail_for(self, breach: Breach | None) -> bool:
         if breach is not None:
@@ -367,7 +426,7 @@ class Channel(WebSocketServerProtocol):
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """Every frame goes out here; those that shall leave piece by piece, for tests, as autobahn does it."""
-        if sync or chopsize or self.send_queue:
+        if sync or chopsize or self._switchd.send_queue:
             super().sendData(data, sync, chopsize)
         else:
             self._switchd.flow.write(data)
@@ -383,7 +442,7 @@ class Channel(WebSocketServerProtocol):
     ) -> None:
         """See autobahn's; a message too short to gain by it is not compressed."""
         link, length = self._switchd, len(payload)
-        plain = self._perMessageCompress is None or doNotCompress or length < link.options.deflate_threshold_bytes
+        plain = self._perMessageCompress is None or doNotCompress or length < link.terms.options.deflate_threshold_bytes
         if (
             plain
             and link.is_plain
@@ -391,7 +450,7 @@ class Channel(WebSocketServerProtocol):
             and type(payload) is bytes
             and type(isBinary) is bool
             and fragmentSize is None
-            and not (sync or self.send_queue or 0 < self.autoFragmentSize < length)
+            and not (sync or link.send_queue or 0 < self.autoFragmentSize < length)
         ):
             data = frames.frame(payload, isBinary)
             stats = self.trafficStats
@@ -432,7 +491,7 @@ class Channel(WebSocketServerProtocol):
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
         """See autobahn's; every Close goes out here."""
         super().sendCloseFrame(code, reasonUtf8, isReply)
-        self._switchd.left(self)
+        self._switchd.terms.left(self)
 
     def _fail_connection(self, code: int = GOING_AWAY, reason: str = "going away") -> None:
         was_open = self.state == OPEN
@@ -452,7 +511,7 @@ class Channel(WebSocketServerProtocol):
 
     def _closeConnection(self, abort: bool = False) -> None:
         link = self._switchd
-        link.left(self)
+        link.terms.left(self)
         if link.flow is None:
             self.transport.loseConnection()
         elif abort and not self.wasClean:
@@ -460,7 +519,8 @@ class Channel(WebSocketServerProtocol):
         else:
             # autobahn would reset the connection also where both sides have said goodbye.
             link.flow.close()
-            link.deadline = link.reactor.callLater(link.options.close_seconds, self.transport.abortConnection)
+            seconds = link.terms.options.close_seconds
+            link.deadline = link.terms.reactor.callLater(seconds, self.transport.abortConnection)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is over, or there was never to be one."""
@@ -473,8 +533,8 @@ class Channel(WebSocketServerProtocol):
                     call.cancel()
             if link.flow is not None:
                 link.flow.lost()
-            link.left(self)
-            link.lost(self)
+            link.terms.left(self)
+            link.terms.lost(self)
 
     def __conform__(self, interface: Any) -> Any:
         # By adaptation, so that a handler may have a method `drain` of its own.

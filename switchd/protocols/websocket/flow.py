@@ -8,7 +8,6 @@ in a queue of `max_bytes` at most. Queued frames are references, so that one mes
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer, ISSLTransport
@@ -27,8 +26,6 @@ class Flow:
         reactor: The clock.
         max_bytes: What may wait here.
         seconds: How long the transport may take nothing while something waits; 0: for ever.
-        too_slow: Called with a reason when more would wait than may, or when those seconds have passed.
-        ready: Called when there is room again, and input may be looked at.
 
     Attributes:
         full: Whether the transport takes nothing now.
@@ -44,24 +41,14 @@ class Flow:
         "_queue",
         "_queued",
         "_reactor",
-        "_ready",
         "_seconds",
         "_timer",
-        "_too_slow",
         "_transport",
         "full",
         "open",
     )
 
-    def __init__(
-        self,
-        transport: Any,
-        reactor: Any,
-        max_bytes: int,
-        seconds: float,
-        too_slow: Callable[[str], object],
-        ready: Callable[[], object],
-    ) -> None:
+    def __init__(self, transport: Any, reactor: Any, max_bytes: int, seconds: float) -> None:
         self.full = False
         self.open = True
         self._held = False
@@ -69,14 +56,25 @@ class Flow:
         self._reactor = reactor
         self._max_bytes = max_bytes
         self._seconds = seconds
-        self._too_slow, self._ready = too_slow, ready
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes] | None = None
         self._queued = 0
         self._gathered: list[bytes] | None = None
         self._gathered_bytes = 0
         self._timer: Any = None
         self._producer: Any = None
         transport.registerProducer(self, True)
+
+    # For whoever it is for
+
+    def too_slow(self, why: str) -> None:
+        """More would wait than may, or those seconds have passed."""
+        raise NotImplementedError
+
+    def ready(self) -> None:
+        """There is room again, and input may be looked at."""
+        raise NotImplementedError
+
+    # Output
 
     def gather(self) -> None:
         """Keep what is written until `flush`, to send it in one piece."""
@@ -104,14 +102,16 @@ class Flow:
 
     def _hold_back(self, data: bytes) -> None:
         if self._queued + len(data) > self._max_bytes:
-            self._too_slow(f"more than {self._max_bytes} bytes wait for it")
+            self.too_slow(f"more than {self._max_bytes} bytes wait for it")
         else:
+            if self._queue is None:
+                self._queue = deque()
             self._queue.append(data)
             self._queued += len(data)
 
     def drop(self) -> None:
         """Forget what waits here; the transport still sends what it has."""
-        self._queue.clear()
+        self._queue = None
         self._queued = 0
 
     def hold(self) -> None:
@@ -205,12 +205,13 @@ class Flow:
         self._stop_waiting()
         self.flush()
         self._transport.unregisterProducer()
-        self._transport.writeSequence(list(self._queue))
+        if self._queue:
+            self._transport.writeSequence(list(self._queue))
         self.drop()
 
     def _go_on(self) -> None:
         if self.open:
-            self._ready()
+            self.ready()
 
     def _wait(self) -> None:
         if self._seconds:
@@ -223,7 +224,7 @@ class Flow:
 
     def _time_is_up(self) -> None:
         self._timer = None
-        self._too_slow(f"it has read nothing for {self._seconds:g} seconds")
+        self.too_slow(f"it has read nothing for {self._seconds:g} seconds")
 
 
 class _Pulled:
