@@ -13,8 +13,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
+from autobahn.exception import PayloadCorruptError, PayloadExceededError
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.compress import PerMessageDeflate
+from autobahn.websocket.protocol import FrameHeader
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import connectionDone
@@ -50,6 +52,10 @@ WAITED_FOR = 262_144
 
 MOST_FRAGMENTS_APART = 1000
 """Fragments of a message that are kept one by one, with Python's 33 bytes on each, before they are joined."""
+
+
+# All that autobahn looks at in a control frame that is all there is what it is.
+_CONTROL = {first: FrameHeader(first & 15, True, 0, 0, "") for first in (frames.CLOSE, frames.PING, frames.PONG)}
 
 
 @frozen
@@ -192,6 +198,7 @@ _OF_FRAMES = (
     "onMessageFrameEnd",
     "onMessageFrame",
     "onMessageEnd",
+    "processControlFrame",
     "processData",
     "sendData",
     "sendFrame",
@@ -236,6 +243,7 @@ class Channel(WebSocketServerProtocol):
     autoFragmentSize: int
     autoPingInterval: float
     current_frame: Any
+    _perMessageCompress: Any
     message_data: Any = None
     _switchd: Link
 
@@ -312,26 +320,73 @@ class Channel(WebSocketServerProtocol):
             flow.flush()
 
     def _take_whole(self, data: bytes) -> None:
-        """Messages that are there in one frame each need nothing of autobahn's states: those stay as they are."""
+        """Frames that are there whole, and are whole messages, leave autobahn's states as they are."""
         link, taken = self._switchd, 0
         flow = link.flow
         on_message: Callable[[bytes, bool], object] = self.onMessage
         try:
-            for payload, binary, taken in frames.whole(data, link.terms.longest):  # noqa: B007 - used afterwards
-                self._count(len(payload))
-                result = on_message(payload, binary)
-                if result is not None:
-                    self._attend(result)
+            # `taken` is used afterwards
+            for first, payload, taken in frames.whole(data, link.terms.longest, link.accepted is not None):  # noqa: B007
+                if first == frames.BINARY or first == frames.TEXT:
+                    length = len(payload)
+                    self._count(length, length)
+                    result = on_message(payload, first == frames.BINARY)
+                    if result is not None:
+                        self._attend(result)
+                elif first & frames.COMPRESSED:
+                    self._inflated(first, payload)
+                else:
+                    self._control(first, payload)
                 if not flow.open or self.state != OPEN:
                     return
         finally:
             self.data = b"" if self.failedByMe else data[taken:]
 
-    def _count(self, length: int) -> None:
+    def _inflated(self, first: int, payload: bytes) -> None:
+        """A compressed message. What is wrong with it is said as autobahn says it."""
+        compression = self._perMessageCompress
+        compression.start_decompress_message()
+        try:
+            message = compression.decompress_message_data(payload)
+            compression.end_decompress_message()
+        except PayloadExceededError:
+            self.wasMaxMessagePayloadSizeExceeded = True
+            self._max_message_size_exceeded(0, 0, "")
+            return
+        except PayloadCorruptError as error:
+            self._invalid_payload(f"received WebSocket message cannot be decompressed: {error}")
+            return
+        self._count(len(payload), len(message))
+        if first & 1 and not (message.isascii() or frames.is_utf8(message)):
+            self._no_text(message)
+        else:
+            self._call(self.onMessage, message, not first & 1)
+
+    def _no_text(self, message: bytes) -> None:
+        validator = self.utf8validator
+        validator.reset()
+        is_valid, _, _, index = validator.validate(message)
+        if is_valid:
+            self._invalid_payload(
+                f"UTF-8 text message payload ended within Unicode code point at payload octet index {index}"
+            )
+        else:
+            self._invalid_payload(
+                f"encountered invalid UTF-8 while processing text message at payload octet index {index}"
+            )
+
+    def _control(self, first: int, payload: bytes) -> None:
+        self.current_frame, self.control_frame_data = _CONTROL[first], [payload]
+        try:
+            self.processControlFrame()
+        finally:
+            self.current_frame = None
+
+    def _count(self, received: int, length: int) -> None:
         stats = self.trafficStats
         stats.incomingWebSocketFrames += 1
         stats.incomingWebSocketMessages += 1
-        stats.incomingOctetsWebSocketLevel += length
+        stats.incomingOctetsWebSocketLevel += received
         stats.incomingOctetsAppLevel += length
         if self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
             self._cancelAutoPingTimeoutCall()
@@ -442,26 +497,35 @@ class Channel(WebSocketServerProtocol):
     ) -> None:
         """See autobahn's; a message too short to gain by it is not compressed."""
         link, length = self._switchd, len(payload)
-        plain = self._perMessageCompress is None or doNotCompress or length < link.terms.options.deflate_threshold_bytes
+        plain = link.accepted is None or doNotCompress or length < link.terms.options.deflate_threshold_bytes
         if (
-            plain
-            and link.is_plain
+            link.is_plain
             and self.state == OPEN
             and type(payload) is bytes
             and type(isBinary) is bool
             and fragmentSize is None
             and not (sync or link.send_queue or 0 < self.autoFragmentSize < length)
         ):
-            data = frames.frame(payload, isBinary)
+            first = frames.BINARY if isBinary else frames.TEXT
+            if not plain:
+                first |= frames.COMPRESSED
+                payload = self._deflated(payload)
+            data = frames.frame(first, payload)
             stats = self.trafficStats
             stats.outgoingWebSocketMessages += 1
             stats.outgoingWebSocketFrames += 1
             stats.outgoingOctetsAppLevel += length
-            stats.outgoingOctetsWebSocketLevel += length
+            stats.outgoingOctetsWebSocketLevel += len(payload)
             stats.outgoingOctetsWireLevel += len(data)
             link.flow.write(data)
         else:
             super().sendMessage(payload, isBinary, fragmentSize, sync, plain)
+
+    def _deflated(self, payload: bytes) -> bytes:
+        compression = self._perMessageCompress
+        compression.start_compress_message()
+        data: bytes = compression.compress_message_data(payload) + compression.end_compress_message()
+        return data
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Have `producer` paused while the peer does not read what is sent to it."""
