@@ -54,6 +54,8 @@ MOST_FRAGMENTS_APART = 1000
 """Fragments of a message that are kept one by one, with Python's 33 bytes on each, before they are joined."""
 
 
+_OCTET = "payload octet index"  # in what autobahn says of text that is none
+
 # All that autobahn looks at in a control frame that is all there is what it is.
 _CONTROL = {first: FrameHeader(first & 15, True, 0, 0, "") for first in (frames.CLOSE, frames.PING, frames.PONG)}
 
@@ -329,12 +331,12 @@ class Channel(WebSocketServerProtocol):
             for first, payload, taken in frames.whole(data, link.terms.longest, link.accepted is not None):  # noqa: B007
                 if first == frames.BINARY or first == frames.TEXT:
                     length = len(payload)
-                    self._count(length, length)
+                    self._count(length)
                     result = on_message(payload, first == frames.BINARY)
                     if result is not None:
                         self._attend(result)
                 elif first & frames.COMPRESSED:
-                    self._inflated(first, payload)
+                    self._inflate(first, payload)
                 else:
                     self._control(first, payload)
                 if not flow.open or self.state != OPEN:
@@ -342,38 +344,37 @@ class Channel(WebSocketServerProtocol):
         finally:
             self.data = b"" if self.failedByMe else data[taken:]
 
-    def _inflated(self, first: int, payload: bytes) -> None:
-        """A compressed message. What is wrong with it is said as autobahn says it."""
+    def _inflate(self, first: int, payload: bytes) -> None:
+        """A compressed message, judged and counted in autobahn's order, and with its words."""
         compression = self._perMessageCompress
         compression.start_decompress_message()
         try:
-            message = compression.decompress_message_data(payload)
+            message: bytes = compression.decompress_message_data(payload)
+            self._count_octets(len(payload), len(message))
+            is_text = first & 1 and not message.isascii()
+            is_valid, is_whole, _, index = self._validated(message) if is_text else (True, True, 0, 0)
+            if not is_valid:
+                self._invalid_payload(f"encountered invalid UTF-8 while processing text message at {_OCTET} {index}")
+                return
+            self._count_frame()
             compression.end_decompress_message()
         except PayloadExceededError:
             self.wasMaxMessagePayloadSizeExceeded = True
             self._max_message_size_exceeded(0, 0, "")
-            return
         except PayloadCorruptError as error:
             self._invalid_payload(f"received WebSocket message cannot be decompressed: {error}")
-            return
-        self._count(len(payload), len(message))
-        if first & 1 and not (message.isascii() or frames.is_utf8(message)):
-            self._no_text(message)
         else:
+            if not is_whole:
+                self._invalid_payload(f"UTF-8 text message payload ended within Unicode code point at {_OCTET} {index}")
+                return
+            self.trafficStats.incomingWebSocketMessages += 1
             self._call(self.onMessage, message, not first & 1)
 
-    def _no_text(self, message: bytes) -> None:
+    def _validated(self, message: bytes) -> tuple[bool, bool, int, int]:
         validator = self.utf8validator
         validator.reset()
-        is_valid, _, _, index = validator.validate(message)
-        if is_valid:
-            self._invalid_payload(
-                f"UTF-8 text message payload ended within Unicode code point at payload octet index {index}"
-            )
-        else:
-            self._invalid_payload(
-                f"encountered invalid UTF-8 while processing text message at payload octet index {index}"
-            )
+        verdict: tuple[bool, bool, int, int] = validator.validate(message)
+        return verdict
 
     def _control(self, first: int, payload: bytes) -> None:
         self.current_frame, self.control_frame_data = _CONTROL[first], [payload]
@@ -382,12 +383,22 @@ class Channel(WebSocketServerProtocol):
         finally:
             self.current_frame = None
 
-    def _count(self, received: int, length: int) -> None:
+    def _count(self, length: int) -> None:
         stats = self.trafficStats
         stats.incomingWebSocketFrames += 1
         stats.incomingWebSocketMessages += 1
+        stats.incomingOctetsWebSocketLevel += length
+        stats.incomingOctetsAppLevel += length
+        if self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
+            self._cancelAutoPingTimeoutCall()
+
+    def _count_octets(self, received: int, length: int) -> None:
+        stats = self.trafficStats
         stats.incomingOctetsWebSocketLevel += received
         stats.incomingOctetsAppLevel += length
+
+    def _count_frame(self) -> None:
+        self.trafficStats.incomingWebSocketFrames += 1
         if self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
             self._cancelAutoPingTimeoutCall()
 
