@@ -135,6 +135,13 @@ def test_a_factorys_timer_has_the_one_method_that_stands_in_for_it() -> None:
     assert [name for name in dir(timer) if not name.startswith("_")] == ["call_later"]
 
 
+def test_a_compressor_may_be_made_anew() -> None:
+    made = PerMessageDeflate(True, False, False, 12, 12, 5)
+    assert vars(made)["_compressor"] is None
+    made.start_compress_message()
+    assert vars(made)["_compressor"] is not None
+
+
 def test_an_agreement_on_compression_becomes_a_compressor() -> None:
     assert list(inspect.signature(PerMessageDeflate.create_from_offer_accept).parameters) == ["is_server", "accept"]
 

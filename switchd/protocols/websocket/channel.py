@@ -9,13 +9,12 @@ This file and `lean` are the only ones that know autobahn's private names.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from autobahn.exception import PayloadCorruptError, PayloadExceededError
 from autobahn.twisted.websocket import WebSocketServerProtocol
-from autobahn.websocket.compress import PerMessageDeflate
 from autobahn.websocket.protocol import FrameHeader
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -35,6 +34,7 @@ from switchd.protocols.websocket.bounds import (
     Breach,
     Incoming,
 )
+from switchd.protocols.websocket.deflate import Compression
 from switchd.protocols.websocket.flow import Flow
 from switchd.protocols.websocket.lean import Lean, Link, details, hidden
 
@@ -222,6 +222,44 @@ def abandon(protocol: Any) -> None:
         protocol._switchd.terms.lost(protocol)
 
 
+def broadcast(connections: Iterable[Any], payload: bytes, isBinary: bool = False) -> None:
+    """Send one message to many handlers: to those whose WebSocket is open.
+
+    It is made into a frame once. Where compression has been agreed on it is compressed once, too, for each size of
+    window; each client's own compression starts anew after that. Whoever overrides `sendMessage`, or looks at frames in
+    another way, gets it by `sendMessage`.
+
+    Args:
+        connections: Handlers.
+        payload: The message.
+        isBinary: Whether it is binary; otherwise it is text, in UTF-8.
+
+    Raises:
+        TypeError: It is no bytes.
+    """
+    if not isinstance(payload, bytes):
+        raise TypeError(f"a message is bytes, not {type(payload).__name__}")
+    first, length = frames.BINARY if isBinary else frames.TEXT, len(payload)
+    plain, compressed = frames.frame(first, payload), {}
+    for connection in tuple(connections):
+        if connection.state != OPEN:
+            continue
+        link = connection._switchd
+        if not link.is_plain or link.send_queue or 0 < connection.autoFragmentSize < length:
+            connection._guarded(connection.sendMessage, payload, isBinary)
+            continue
+        data = plain
+        if link.accepted is not None and length >= link.terms.options.deflate_threshold_bytes:
+            compression = connection._perMessageCompress
+            bits = compression.server_max_window_bits
+            if bits not in compressed:
+                compressed[bits] = frames.frame(first | frames.COMPRESSED, compression.alone(payload))
+            compression.forget()
+            data = compressed[bits]
+        link.flow.write(data)
+        connection.trafficStats.outgoingOctetsWireLevel += len(data)
+
+
 class _Way(Flow):
     """The way out of a channel."""
 
@@ -268,7 +306,7 @@ class Channel(WebSocketServerProtocol):
         if isinstance(self.transport, TLSMemoryBIOProtocol):
             self._transport_details = details(self)  # now, since there is nothing to see any more when it is lost
         if link.accepted is not None:
-            self._perMessageCompress = PerMessageDeflate.create_from_offer_accept(True, link.accepted)
+            self._perMessageCompress = Compression.create_from_offer_accept(True, link.accepted)
         link.is_plain = self._is_plain()
         self.state = OPEN
         if self.autoPingInterval:
@@ -520,7 +558,7 @@ class Channel(WebSocketServerProtocol):
             first = frames.BINARY if isBinary else frames.TEXT
             if not plain:
                 first |= frames.COMPRESSED
-                payload = self._deflated(payload)
+                payload = self._perMessageCompress.deflated(payload)
             data = frames.frame(first, payload)
             stats = self.trafficStats
             stats.outgoingWebSocketMessages += 1
@@ -531,12 +569,6 @@ class Channel(WebSocketServerProtocol):
             link.flow.write(data)
         else:
             super().sendMessage(payload, isBinary, fragmentSize, sync, plain)
-
-    def _deflated(self, payload: bytes) -> bytes:
-        compression = self._perMessageCompress
-        compression.start_compress_message()
-        data: bytes = compression.compress_message_data(payload) + compression.end_compress_message()
-        return data
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Have `producer` paused while the peer does not read what is sent to it."""

@@ -7,11 +7,12 @@ valid, since it lets pass some things that the RFC forbids, and knows 9 to 15 wi
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from attrs import frozen
-from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
+from autobahn.websocket.compress import PerMessageDeflate, PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 
 from switchd.protocols.websocket.handshake import Extension
 
@@ -37,6 +38,25 @@ class Settings:
     context_takeover: bool
     memory_level: int
     max_bytes: int
+
+
+class Compression(PerMessageDeflate):
+    """autobahn's compression of one connection, with whole messages."""
+
+    def deflated(self, message: bytes) -> bytes:
+        """A message as it is sent; it may refer to those before it."""
+        self.start_compress_message()
+        data: bytes = self.compress_message_data(message) + self.end_compress_message()
+        return data
+
+    def alone(self, message: bytes) -> bytes:
+        """A message that refers to no other, so that all clients with such a window understand it."""
+        compressor = zlib.compressobj(wbits=-self.server_max_window_bits, memLevel=self.mem_level)
+        return (compressor.compress(message) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+    def forget(self) -> None:
+        """Something has been sent that was not compressed here: what comes next must not refer to what was before."""
+        self._compressor = None
 
 
 @frozen

@@ -14,7 +14,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 
 from switchd.protocols.websocket.carrier import Carrier
-from switchd.protocols.websocket.channel import channel
+from switchd.protocols.websocket.channel import broadcast, channel
 
 KINDS = (
     "an autobahn WebSocketServerProtocol class, a WebSocketServerFactory, a Twisted Protocol class, a Twisted factory,"
@@ -61,6 +61,10 @@ class HandlerFactory(WebSocketServerFactory):
     def connections(self) -> tuple[WebSocketServerProtocol, ...]:
         """The handlers of this `[[switch]]` whose WebSocket is open now, in the order in which they were opened."""
         return tuple(self._open)
+
+    def broadcast(self, payload: bytes, isBinary: bool = False) -> None:
+        """Send a message to all of them, see `channel.broadcast`."""
+        broadcast(self._open, payload, isBinary)
 
     def opened(self, protocol: WebSocketServerProtocol) -> None:
         """It may be sent to."""
