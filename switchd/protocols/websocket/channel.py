@@ -1,15 +1,15 @@
 """autobahn's WebSocket protocol on a connection that has been switched: in the open state, and with bounds.
 
-`adopt` puts `Channel` in front of a handler's class. The handler keeps its methods and attributes: what is overridden
+`terms` puts `Channel` in front of a handler's class. The handler keeps its methods and attributes: what is overridden
 here are hooks of autobahn's, and what switchd remembers is in one attribute, so that no name of a handler's is taken.
 
-This file and `lean` are the only ones that know autobahn's private names.
+This file, `lean` and `terms` are the only ones that know autobahn's private names.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -36,7 +36,7 @@ from switchd.protocols.websocket.bounds import (
 )
 from switchd.protocols.websocket.deflate import Compression
 from switchd.protocols.websocket.flow import Flow
-from switchd.protocols.websocket.lean import Lean, Link, details, hidden
+from switchd.protocols.websocket.lean import Link, details
 
 if TYPE_CHECKING:
     from switchd.protocols.websocket.options import Options
@@ -60,159 +60,6 @@ _OCTET = "payload octet index"  # in what autobahn says of text that is none
 _CONTROL = {first: FrameHeader(first & 15, True, 0, 0, "") for first in (frames.CLOSE, frames.PING, frames.PONG)}
 
 
-@frozen
-class _Timer:
-    """Stands for the timer of autobahn's factories, which takes its time from a reactor of its own choice."""
-
-    call_later: Callable[..., Any]
-
-
-def set_clock(factory: Any, reactor: Any) -> None:
-    """Have a factory's protocols take their time from `reactor`."""
-    factory._batched_timer = _Timer(reactor.callLater)
-
-
-@frozen(eq=False)
-class Terms:
-    """What holds for every WebSocket of one class of handlers behind one `[[switch]]`.
-
-    Attributes:
-        options: The bounds.
-        reactor: The clock.
-        opened: Called with each when it is open.
-        left: Called with it when it is open no more, at least once.
-        lost: Called with it once, when it is over, whether it was ever open or not.
-        cls: The handlers' class with `Channel` in front of it, on which their settings stand.
-        copied: Those settings that are the factory's, by name.
-        hidden: See `lean.hidden`.
-        asks: Whether they have an `onConnect` of their own.
-        sees_frames: Whether they want to see frames, or what they are made of.
-        longest: The most bytes of a message in one frame.
-    """
-
-    options: Options
-    reactor: Any
-    opened: Callable[[Any], object]
-    left: Callable[[Any], object]
-    lost: Callable[[Any], object]
-    cls: Any
-    copied: dict[str, Any]
-    hidden: tuple[str, ...]
-    asks: bool
-    sees_frames: bool
-    longest: int
-
-
-def terms(
-    cls: Any,
-    factory: Any,
-    options: Options,
-    reactor: Any,
-    opened: Callable[[Any], object],
-    left: Callable[[Any], object],
-    lost: Callable[[Any], object],
-) -> Terms:
-    """The terms for handlers of `cls`, made by `factory`; if that is a `Channel` already, it is nobody else's."""
-    own = cls if issubclass(cls, Channel) else channel(cls)
-    copied = {
-        name: getattr(factory, name)
-        for name in WebSocketServerProtocol.CONFIG_ATTRS
-        if not (name in _ours(options) or hasattr(own, name))
-    }
-    for name, value in (_ours(options) | copied).items():
-        setattr(own, name, value)
-    asks = own.onConnect is not Lean.onConnect
-    longest = min(options.max_message_bytes, options.max_frame_bytes)
-    return Terms(options, reactor, opened, left, lost, own, copied, hidden(own), asks, _sees_frames(own), longest)
-
-
-def channel(cls: Any) -> Any:
-    """A class of handlers, as one of `Channel`s."""
-    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    bases = (cls,) if issubclass(cls, Channel) else (Channel, Lean) if issubclass(Lean, cls) else (Channel, cls, Lean)
-    return type(cls.__name__, bases, names)
-
-
-def _ours(options: Options) -> dict[str, Any]:
-    """The settings in which neither a handler nor its factory has a say."""
-    return {
-        "failByDrop": False,  # who breaks a rule is told which one, by Close
-        "openHandshakeTimeout": 0,  # that is over
-        "maxFramePayloadSize": 0,  # bounded here: there it also bounds what is sent
-        "maxMessagePayloadSize": 0,
-        "echoCloseCodeReason": True,  # RFC 6455 section 5.5.1
-        "closeHandshakeTimeout": options.close_seconds,
-        "autoPingInterval": options.ping_seconds,
-        "autoPingTimeout": options.ping_timeout_seconds,
-    }
-
-
-def adopt(protocol: Any, terms: Terms, head: bytes, secure: bool) -> Link:
-    """Make a handler's instance a `Channel`, before it is connected to anything.
-
-    Args:
-        protocol: The instance. Its class is exchanged if need be: there is no knowing how a user's factory has made it.
-        terms: What holds for it.
-        head: The head of the request, see `head`.
-        secure: Whether its connection is encrypted.
-
-    Returns:
-        What is remembered of it.
-    """
-    if not isinstance(protocol, Channel):
-        protocol.__class__ = terms.cls
-        protocol._switchd = Link()
-    link: Link = protocol._switchd
-    link.terms, link.head, link.secure = terms, head, secure
-    if protocol._valid_events is not None:
-        # autobahn's own __init__ has been there.
-        link.when_open = protocol.is_open
-        vars(protocol).pop("_transport_details", None)
-    _settle(protocol, terms)
-    return link
-
-
-def _settle(protocol: Any, terms: Terms) -> None:
-    """Set on an instance what is not as its class has it: it, or somebody since the first one, has changed settings."""
-    factory = protocol.factory
-    for name, value in terms.copied.items():
-        now = getattr(factory, name)
-        if now is not value and now != value and name not in vars(protocol):
-            setattr(protocol, name, now)
-    if type(protocol).__init__ is not Lean.__init__:
-        for name, value in _ours(terms.options).items():
-            if getattr(protocol, name) != value:
-                setattr(protocol, name, value)
-
-
-# Who overrides one of these wants to see frames, or what they are made of.
-_OF_FRAMES = (
-    "_dataReceived",
-    "_onMessage",
-    "consumeData",
-    "dataReceived",
-    "onFrameBegin",
-    "onFrameData",
-    "onFrameEnd",
-    "onMessageBegin",
-    "onMessageFrameBegin",
-    "onMessageFrameData",
-    "onMessageFrameEnd",
-    "onMessageFrame",
-    "onMessageEnd",
-    "processControlFrame",
-    "processData",
-    "sendData",
-    "sendFrame",
-    "sendMessage",
-)
-
-
-def _sees_frames(cls: Any) -> bool:
-    own = cls.__mro__[cls.__mro__.index(Channel) + 1]
-    return any(getattr(own, name) is not getattr(WebSocketServerProtocol, name) for name in _OF_FRAMES)
-
-
 def abandon(protocol: Any) -> None:
     """An adopted handler gets no connection, after all. It hears of it as in autobahn: its connection is lost."""
     if protocol._switchd.is_made:
@@ -220,44 +67,6 @@ def abandon(protocol: Any) -> None:
     else:
         # Its connectionMade raised before it reached autobahn's, which so has nothing to undo.
         protocol._switchd.terms.lost(protocol)
-
-
-def broadcast(connections: Iterable[Any], payload: bytes, isBinary: bool = False) -> None:
-    """Send one message to many handlers: to those whose WebSocket is open.
-
-    It is made into a frame once. Where compression has been agreed on it is compressed once, too, for each size of
-    window; each client's own compression starts anew after that. Whoever overrides `sendMessage`, or looks at frames in
-    another way, gets it by `sendMessage`.
-
-    Args:
-        connections: Handlers.
-        payload: The message.
-        isBinary: Whether it is binary; otherwise it is text, in UTF-8.
-
-    Raises:
-        TypeError: It is no bytes.
-    """
-    if not isinstance(payload, bytes):
-        raise TypeError(f"a message is bytes, not {type(payload).__name__}")
-    first, length = frames.BINARY if isBinary else frames.TEXT, len(payload)
-    plain, compressed = frames.frame(first, payload), {}
-    for connection in tuple(connections):
-        if connection.state != OPEN:
-            continue
-        link = connection._switchd
-        if not link.is_plain or link.send_queue or 0 < connection.autoFragmentSize < length:
-            connection._guarded(connection.sendMessage, payload, isBinary)
-            continue
-        data = plain
-        if link.accepted is not None and length >= link.terms.options.deflate_threshold_bytes:
-            compression = connection._perMessageCompress
-            bits = compression.server_max_window_bits
-            if bits not in compressed:
-                compressed[bits] = frames.frame(first | frames.COMPRESSED, compression.alone(payload))
-            compression.forget()
-            data = compressed[bits]
-        link.flow.write(data)
-        connection.trafficStats.outgoingOctetsWireLevel += len(data)
 
 
 class _Way(Flow):
@@ -306,7 +115,7 @@ class Channel(WebSocketServerProtocol):
         if isinstance(self.transport, TLSMemoryBIOProtocol):
             self._transport_details = details(self)  # now, since there is nothing to see any more when it is lost
         if link.accepted is not None:
-            self._perMessageCompress = Compression.create_from_offer_accept(True, link.accepted)
+            link.compression = self._perMessageCompress = Compression.create_from_offer_accept(True, link.accepted)
         link.is_plain = self._is_plain()
         self.state = OPEN
         if self.autoPingInterval:
@@ -366,7 +175,7 @@ class Channel(WebSocketServerProtocol):
         on_message: Callable[[bytes, bool], object] = self.onMessage
         try:
             # `taken` is used afterwards
-            for first, payload, taken in frames.whole(data, link.terms.longest, link.accepted is not None):  # noqa: B007
+            for first, payload, taken in frames.whole(data, link.terms.longest, link.compression is not None):  # noqa: B007
                 if first == frames.BINARY or first == frames.TEXT:
                     length = len(payload)
                     self._count(length)
@@ -384,7 +193,7 @@ class Channel(WebSocketServerProtocol):
 
     def _inflate(self, first: int, payload: bytes) -> None:
         """A compressed message, judged and counted in autobahn's order, and with its words."""
-        compression = self._perMessageCompress
+        compression = self._switchd.compression
         compression.start_decompress_message()
         try:
             message: bytes = compression.decompress_message_data(payload)
@@ -546,7 +355,7 @@ class Channel(WebSocketServerProtocol):
     ) -> None:
         """See autobahn's; a message too short to gain by it is not compressed."""
         link, length = self._switchd, len(payload)
-        plain = link.accepted is None or doNotCompress or length < link.terms.options.deflate_threshold_bytes
+        plain = link.compression is None or doNotCompress or length < link.terms.options.deflate_threshold_bytes
         if (
             link.is_plain
             and self.state == OPEN
@@ -558,7 +367,7 @@ class Channel(WebSocketServerProtocol):
             first = frames.BINARY if isBinary else frames.TEXT
             if not plain:
                 first |= frames.COMPRESSED
-                payload = self._perMessageCompress.deflated(payload)
+                payload = link.compression.deflated(payload)
             data = frames.frame(first, payload)
             stats = self.trafficStats
             stats.outgoingWebSocketMessages += 1

@@ -14,7 +14,8 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 
 from switchd.protocols.websocket.carrier import Carrier
-from switchd.protocols.websocket.channel import broadcast, channel
+from switchd.protocols.websocket.many import broadcast
+from switchd.protocols.websocket.terms import channel
 
 KINDS = (
     "an autobahn WebSocketServerProtocol class, a WebSocketServerFactory, a Twisted Protocol class, a Twisted factory,"
@@ -63,7 +64,7 @@ class HandlerFactory(WebSocketServerFactory):
         return tuple(self._open)
 
     def broadcast(self, payload: bytes, isBinary: bool = False) -> None:
-        """Send a message to all of them, see `channel.broadcast`."""
+        """Send a message to all of them, see `broadcast`."""
         broadcast(self._open, payload, isBinary)
 
     def opened(self, protocol: WebSocketServerProtocol) -> None:

@@ -19,6 +19,9 @@ from switchd.interfaces import Header, Refuse, Request
 VERSION = b"13"
 """The one version there is (RFC 6455 section 4.1); the drafts before it are gone from every browser."""
 
+MOST_REMEMBERED, LONGEST_REMEMBERED = 128, 256
+"""Lists of extensions that are read only once: how many, and the longest, in characters."""
+
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -28,11 +31,7 @@ is_token = re.compile(TOKEN).fullmatch
 # extension-param = token [ "=" ( token | quoted-string ) ], and what is quoted must be a token too (section 9.1).
 _PARAMETER = re.compile(rf'[ \t]*;[ \t]*({TOKEN})(?:[ \t]*=[ \t]*(?:({TOKEN})|"({TOKEN})"))?')
 _EXTENSION = re.compile(rf"[ \t]*({TOKEN})((?:{_PARAMETER.pattern})*)[ \t]*(?:,|\Z)")
-MOST_REMEMBERED, LONGEST_REMEMBERED = 128, 256
-"""Lists of extensions that are read only once: how many, and the longest, in characters."""
-
-# The base64 of 16 bytes: 22 digits and what fills them up.
-_IS_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==").fullmatch
+_IS_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==").fullmatch  # the base64 of 16 bytes
 _NOTHING = re.compile(r"[ \t]*(?:,|\Z)")  # an empty element of a list (RFC 9110 section 5.6.1)
 
 

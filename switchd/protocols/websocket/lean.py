@@ -23,6 +23,8 @@ from twisted.python.failure import Failure
 
 from switchd.protocols.websocket import head
 
+_USUAL = (ConnectionDone, ConnectionLost, ConnectionAborted)
+
 
 class Lazy:
     """An attribute that is made when it is first read, and may be set like any other.
@@ -50,10 +52,11 @@ class Link:
     """What switchd remembers of one WebSocket. Its names are no names of a handler's.
 
     Attributes:
-        terms: What holds for it, a `channel.Terms`.
+        terms: What holds for it, a `Terms`.
         secure: Whether its connection is encrypted.
         head: The head of the request, as bytes; see `head`.
         accepted: The compression that has been agreed on.
+        compression: The same at work, a `Compression`, once it is open.
         is_made: Whether autobahn's `connectionMade` has been reached.
         when_open: Its `is_open`, if anybody has asked for that before it was.
         send_queue: What leaves piece by piece, for tests, as autobahn does it; None as long as there was nothing.
@@ -65,6 +68,7 @@ class Link:
 
     __slots__ = (
         "accepted",
+        "compression",
         "deadline",
         "flow",
         "head",
@@ -82,6 +86,7 @@ class Link:
         self.secure = False
         self.head = b""
         self.accepted: Any = None
+        self.compression: Any = None
         self.is_made = False
         self.when_open: Deferred[None] | None = None
         self.send_queue: deque[Any] | None = None
@@ -221,7 +226,7 @@ class Lean(WebSocketServerProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See autobahn's."""
-        if isinstance(reason.value, ConnectionDone | ConnectionLost | ConnectionAborted):
+        if isinstance(reason.value, _USUAL):
             self._connectionLost(reason)
         else:
             super().connectionLost(reason)

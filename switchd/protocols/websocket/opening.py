@@ -87,8 +87,8 @@ class Opening:
     """A handler that is being asked.
 
     Args:
-        protocol: The handler, adopted by `channel.adopt`.
-        link: What `channel.adopt` returned.
+        protocol: The handler, adopted by `terms.adopt`.
+        link: What `terms.adopt` returned.
         request: The request.
         handshake: What it asks for.
         trusted: How many proxies may say in `X-Forwarded-For` who the client is, as autobahn's `trustXForwardedFor`.

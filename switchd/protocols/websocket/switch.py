@@ -12,8 +12,10 @@ from zope.interface import implementer
 
 from switchd.interfaces import Accept, Answer, Context, Header, ISwitch, Offer, Refuse, Request
 from switchd.protocols.websocket import deflate, handlers, handshake, head, options, origins
-from switchd.protocols.websocket.channel import Terms, adopt, set_clock, terms
 from switchd.protocols.websocket.opening import Opening, Welcome, fields
+from switchd.protocols.websocket.terms import Terms, adopt, set_clock, terms_for
+
+_AT_ONCE = (Welcome, Refuse)
 
 # What autobahn's factories and classes can set themselves: our option, and its name there.
 _SAME = {
@@ -75,7 +77,7 @@ class WebSocket:
         link = adopt(protocol, self._terms_for(type(protocol)), head.written(request), request.secure)
         opening = Opening(protocol, link, request, asked, self._factory.trustXForwardedFor)
         said = opening.ask()
-        if isinstance(said, Welcome | Refuse):
+        if isinstance(said, _AT_ONCE):
             return self._answer(said, opening, asked)
         return self._later(said, opening, asked)
 
@@ -85,28 +87,21 @@ class WebSocket:
     def _answer(self, said: Welcome | Refuse, opening: Opening, asked: handshake.Handshake) -> Answer:
         if isinstance(said, Refuse):
             return said
-        link, settings = opening.link, opening.link.terms.options
+        link = opening.link
+        terms = link.terms
         try:
-            link.accepted = self._compression(asked, settings)
+            if asked.extensions and terms.deflate is not None:
+                preferred = self._factory.perMessageCompressionAccept
+                link.accepted = deflate.negotiate(asked.extensions, terms.deflate, preferred)
         except Exception:  # the factory's own perMessageCompressionAccept
             opening.abandon()
             raise
-        subprotocol = said.subprotocol or handshake.chosen(asked.subprotocols, settings.subprotocols)
+        subprotocol = said.subprotocol or handshake.chosen(asked.subprotocols, terms.options.subprotocols)
         extension = None if link.accepted is None else link.accepted.get_extension_string()
-        opening.protocol.websocket_protocol_in_use = subprotocol
+        if subprotocol is not None:
+            opening.protocol.websocket_protocol_in_use = subprotocol
         headers = (*handshake.headers(asked, subprotocol, extension), *self._headers, *said.headers)
         return Accept(lambda session: opening.protocol, headers, abandon=opening.abandon)
-
-    def _compression(self, asked: handshake.Handshake, settings: options.Options) -> Any:
-        if not settings.deflate:
-            return None
-        how = deflate.Settings(
-            settings.deflate_window_bits,
-            settings.deflate_context_takeover,
-            settings.deflate_memory_level,
-            min(settings.deflate_max_bytes, settings.max_message_bytes),
-        )
-        return deflate.negotiate(asked.extensions, how, self._factory.perMessageCompressionAccept)
 
     def _terms_for(self, cls: type) -> Terms:
         found = self._terms.get(cls)
@@ -115,7 +110,7 @@ class WebSocket:
             opened, left = _nothing, _nothing
             if isinstance(factory, handlers.HandlerFactory):
                 opened, left = factory.opened, factory.left
-            found = self._terms[cls] = terms(cls, factory, settings, self._reactor, opened, left, self._lost)
+            found = self._terms[cls] = terms_for(cls, factory, settings, self._reactor, opened, left, self._lost)
         return found
 
     def _options_for(self, cls: type) -> options.Options:
