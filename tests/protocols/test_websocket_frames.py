@@ -10,8 +10,8 @@ from autobahn.twisted.websocket import WebSocketServerProtocol
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from switchd.protocols.websocket.frames import BINARY, CLOSE, PING, PONG, TEXT, is_growing, whole
 from switchd.protocols.websocket.frames import frame as written
-from switchd.protocols.websocket.frames import is_growing, whole
 from tests.websockets import HANDSHAKE, Client, frame, site
 
 LENGTHS = (0, 1, 3, 4, 5, 125, 126, 127, 191, 192, 193, 1000, 65535, 65536, 70_000)
@@ -21,9 +21,9 @@ LENGTHS = (0, 1, 3, 4, 5, 125, 126, 127, 191, 192, 193, 1000, 65535, 65536, 70_0
 def test_a_message_is_read_as_it_is_written(length: int) -> None:
     payload = bytes(index % 251 for index in range(length))
     data = frame(payload, 2) + frame(b"\xc3\xa4")
-    assert list(whole(data, 100_000)) == [(payload, True, len(data) - 8), ("ä".encode(), False, len(data))]
-    head = written(payload, True)[: -length or None]
-    assert written(payload, True) == head + payload
+    assert list(whole(data, 100_000)) == [(BINARY, payload, len(data) - 8), (TEXT, "ä".encode(), len(data))]
+    head = written(BINARY, payload)[: -length or None]
+    assert written(BINARY, payload) == head + payload
     assert head == frame(payload, 2, masked=False)[: len(head)]
 
 
@@ -31,7 +31,7 @@ def test_a_message_is_read_as_it_is_written(length: int) -> None:
 def test_it_is_unmasked(payload: bytes, mask: bytes) -> None:
     masked = bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
     head = frame(payload, 2)[: -4 - len(payload)]
-    assert list(whole(head + mask + masked, 1000)) == [(payload, True, len(head) + 4 + len(payload))]
+    assert list(whole(head + mask + masked, 1000)) == [(BINARY, payload, len(head) + 4 + len(payload))]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,10 @@ def test_it_is_unmasked(payload: bytes, mask: bytes) -> None:
         frame(b"a", masked=False),
         frame(b"a", fin=False),
         frame(b"a", 0),
-        frame(b"a", 9),
+        frame(b"a", 8),
+        frame(b"a", 9, fin=False),
+        frame(b"a" * 126, 9),
+        frame(b"a", 11),
         frame(b"a", rsv=4),
         frame(b"\xff"),
         frame(b"\xc3"),
@@ -53,7 +56,12 @@ def test_it_is_unmasked(payload: bytes, mask: bytes) -> None:
     ],
 )
 def test_it_stops_in_front_of_everything_else(data: bytes) -> None:
-    assert list(whole(frame(b"first") + data, 10)) == [(b"first", False, 11)]
+    assert list(whole(frame(b"first") + data, 10)) == [(TEXT, b"first", 11)]
+
+
+def test_control_frames_are_read_too_whatever_a_message_may_have() -> None:
+    data = frame(b"ping" * 10, 9) + frame(b"", 10) + frame(b"\x03\xe8bye", 8)
+    assert list(whole(data, 3)) == [(PING, b"ping" * 10, 46), (PONG, b"", 52), (CLOSE, b"\x03\xe8bye", len(data))]
 
 
 @pytest.mark.parametrize("length", LENGTHS)

@@ -1,4 +1,4 @@
-"""autobahn's inside, as channel.py relies on it: when a new autobahn changes it, this says so first."""
+"""autobahn's inside, as channel, lean and terms rely on it: when a new autobahn changes it, this says so first."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from typing import Any
 
 import pytest
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket import USES_NVX
 from autobahn.websocket.compress import PerMessageDeflate
 from twisted.internet.task import Clock
 
 from switchd.protocols import websocket
+from switchd.protocols.websocket import masks
 from switchd.testing import Wire
+from tests.websockets import Client, site
 
 OVERRIDDEN = {
     "_closeConnection": ["self", "abort"],
+    "_connectionLost": ["self", "reason"],
+    "_connectionMade": ["self"],
     "_fail_connection": ["self", "code", "reason"],
     "_invalid_payload": ["self", "reason"],
     "_max_message_size_exceeded": ["self", "msg_size", "max_msg_size", "reason"],
@@ -29,8 +34,11 @@ OVERRIDDEN = {
     "_onPong": ["self", "payload"],
     "_protocol_violation": ["self", "reason"],
     "connectionLost": ["self", "reason"],
+    "connectionMade": ["self"],
     "consumeData": ["self"],
     "dataReceived": ["self", "data"],
+    "on": ["self", "event", "handler"],
+    "onConnect": ["self", "request"],
     "registerProducer": ["self", "producer", "streaming"],
     "sendCloseFrame": ["self", "code", "reasonUtf8", "isReply"],
     "sendData": ["self", "data", "sync", "chopsize"],
@@ -49,33 +57,49 @@ def test_the_protocol_has_the_method(name: str) -> None:
     assert found == (OVERRIDDEN | CALLED)[name]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("_perMessageCompress", None),
-        ("autoPingPendingCall", None),
-        ("closeHandshakeTimeoutCall", None),
-        ("data", b""),
-        ("failedByMe", False),
-        ("openHandshakeTimeoutCall", None),
-        ("state", WebSocketServerProtocol.STATE_CONNECTING),
-        ("trackedTimings", None),
-        ("wasClean", False),
-        ("wasNotCleanReason", None),
-    ],
-)
-def test_a_connected_protocol_has_the_attribute(name: str, value: object) -> None:
+def connected() -> Any:
+    """One of autobahn's own, connected."""
     factory = WebSocketServerFactory(reactor=Clock())
     factory.protocol = WebSocketServerProtocol
     factory.setProtocolOptions(openHandshakeTimeout=0)
     protocol: Any = factory.buildProtocol(None)
-    assert not hasattr(protocol, "state")
     Wire(protocol)
-    assert vars(protocol)[name] == value
-    assert protocol._transport_details.peer == protocol.peer
-    assert not protocol.is_closed.called
-    assert not protocol.is_open.called
-    assert len(protocol.send_queue) == 0
+    return protocol
+
+
+def adopted() -> Any:
+    """One of autobahn's own behind switchd, while it is asked."""
+    asked: list[Any] = []
+
+    class Asked(WebSocketServerProtocol):
+        def onConnect(self, request: Any) -> None:
+            asked.append((self, {name: getattr(self, name) for name in ATTRIBUTES}))
+
+    Client(site(Asked))
+    return asked[0]
+
+
+OBJECTS = {"_transport_details", "is_closed", "is_open", "send_queue", "trafficStats", "utf8validator"}
+ATTRIBUTES = vars(connected()).keys()
+
+
+def test_whatever_a_connected_protocol_has_an_adopted_one_has_too() -> None:
+    stock = connected()
+    protocol, values = adopted()
+    ours = {name for name in WebSocketServerProtocol.CONFIG_ATTRS if name in vars(type(protocol))}
+    others = {"factory", "transport", "perMessageCompressionAccept", "_results", "_valid_events"}
+    for name, value in vars(stock).items():
+        if name in OBJECTS:
+            assert type(values[name]) is type(value), name
+        elif name not in ours | others:
+            assert values[name] == value, name
+    assert ours >= {"failByDrop", "autoPingInterval"}
+
+
+def test_what_is_made_when_it_is_asked_for_is_made_once() -> None:
+    protocol, values = adopted()
+    for name in OBJECTS:
+        assert getattr(protocol, name) is values[name], name
 
 
 @pytest.mark.parametrize(
@@ -111,14 +135,29 @@ def test_a_factorys_timer_has_the_one_method_that_stands_in_for_it() -> None:
     assert [name for name in dir(timer) if not name.startswith("_")] == ["call_later"]
 
 
+def test_a_compressor_may_be_made_anew() -> None:
+    made = PerMessageDeflate(True, False, False, 12, 12, 5)
+    assert vars(made)["_compressor"] is None
+    made.start_compress_message()
+    assert vars(made)["_compressor"] is not None
+
+
 def test_an_agreement_on_compression_becomes_a_compressor() -> None:
     assert list(inspect.signature(PerMessageDeflate.create_from_offer_accept).parameters) == ["is_server", "accept"]
 
 
-def test_only_one_file_knows_private_names() -> None:
+@pytest.mark.skipif(not USES_NVX, reason="autobahn has been built without NVX")
+@pytest.mark.parametrize("length", [1, 3, 4, 300, 1001, 70_000])
+def test_nvx_unmasks_as_arithmetic_does(length: int) -> None:
+    data = bytes(index * 7 % 256 for index in range(length + 20))
+    assert masks.nvx()(data, 10, 10 + length) == masks.by_arithmetic(data, 10, 10 + length)
+    assert masks.by_library.__name__ == "by_nvx"
+
+
+def test_only_three_files_know_private_names() -> None:
     (folder,) = websocket.__path__
     names = {name for name in OVERRIDDEN | CALLED if name.startswith("_")}
     names |= {"_perMessageCompress", "_batched_timer", "_transport_details"}
     for path in Path(folder).glob("*.py"):
-        if path.name != "channel.py":
+        if path.name not in ("channel.py", "lean.py", "terms.py"):
             assert not [name for name in names if name in path.read_text()], path

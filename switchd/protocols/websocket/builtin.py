@@ -18,14 +18,12 @@ class Echo(WebSocketServerProtocol):
 class Broadcast(WebSocketServerProtocol):
     """Sends each message to everyone on the path, the sender too.
 
-    It is made into a frame once, uncompressed, since each client's compression would need one of its own. For a client
-    that reads too slowly at most `max_buffered_bytes` wait; then it is closed with 1013, and the others do not notice.
+    It is made into a frame once, and compressed once. For a client that reads too slowly at most `max_buffered_bytes`
+    wait; then it is closed with 1013, and the others do not notice.
     """
 
     factory: Any
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """See autobahn's."""
-        message = self.factory.prepareMessage(payload, isBinary, doNotCompress=True)
-        for reader in self.factory.connections:
-            reader.sendPreparedMessage(message)
+        self.factory.broadcast(payload, isBinary)

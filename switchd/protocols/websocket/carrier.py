@@ -26,6 +26,7 @@ from zope.interface import implementer
 from switchd.interfaces import IDrain
 from switchd.protocols.websocket.channel import Channel, farewell
 from switchd.protocols.websocket.flow import Flow
+from switchd.protocols.websocket.lean import Lean
 
 _CLEAN = ConnectionDone()
 
@@ -110,7 +111,7 @@ class MessageTransport:
 
 
 @implementer(IDrain)
-class Carrier(Channel):
+class Carrier(Channel, Lean):  # type: ignore[misc]  # autobahn says twice what `peer` is
     """Carries a Twisted protocol.
 
     Args:

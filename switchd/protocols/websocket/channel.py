@@ -1,22 +1,21 @@
 """autobahn's WebSocket protocol on a connection that has been switched: in the open state, and with bounds.
 
-`adopt` puts `Channel` in front of a handler's class. The handler keeps its methods and attributes: what is overridden
+`terms` puts `Channel` in front of a handler's class. The handler keeps its methods and attributes: what is overridden
 here are hooks of autobahn's, and what switchd remembers is in one attribute, so that no name of a handler's is taken.
 
-This is the only file that knows autobahn's private names.
+This file, `lean` and `terms` are the only ones that know autobahn's private names.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, frozen
-from autobahn.twisted.util import create_transport_details
+from attrs import frozen
+from autobahn.exception import PayloadCorruptError, PayloadExceededError
 from autobahn.twisted.websocket import WebSocketServerProtocol
-from autobahn.websocket.compress import PerMessageDeflate, PerMessageDeflateOfferAccept
+from autobahn.websocket.protocol import FrameHeader
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import connectionDone
@@ -35,7 +34,9 @@ from switchd.protocols.websocket.bounds import (
     Breach,
     Incoming,
 )
+from switchd.protocols.websocket.deflate import Compression
 from switchd.protocols.websocket.flow import Flow
+from switchd.protocols.websocket.lean import Link, details
 
 if TYPE_CHECKING:
     from switchd.protocols.websocket.options import Options
@@ -53,126 +54,45 @@ MOST_FRAGMENTS_APART = 1000
 """Fragments of a message that are kept one by one, with Python's 33 bytes on each, before they are joined."""
 
 
-@define(eq=False)
-class Link:
-    """What switchd remembers of one WebSocket.
+_OCTET = "payload octet index"  # in what autobahn says of text that is none
 
-    Attributes:
-        options: The bounds that hold for it.
-        reactor: The clock.
-        secure: Whether its connection is encrypted.
-        opened: Called with it when it is open.
-        left: Called with it when it is open no more, at least once.
-        lost: Called with it once, when it is over, whether it was ever open or not.
-        accepted: The compression that has been agreed on.
-        incoming: Counts what comes in.
-        flow: Its way out, a `Flow`, once it is open.
-        is_plain: Whether messages may go past autobahn's frame by frame processing: nobody looks at frames.
-        deadline: When the connection is closed at the latest, once it is to be.
-    """
-
-    options: Options
-    reactor: Any
-    secure: bool
-    opened: Callable[[Any], object]
-    left: Callable[[Any], object]
-    lost: Callable[[Any], object]
-    accepted: PerMessageDeflateOfferAccept | None = None
-    incoming: Any = None
-    flow: Any = None
-    is_plain: bool = False
-    deadline: Any = None
-
-
-@frozen
-class _Timer:
-    """Stands for the timer of autobahn's factories, which takes its time from a reactor of its own choice."""
-
-    call_later: Callable[..., Any]
-
-
-def set_clock(factory: Any, reactor: Any) -> None:
-    """Have a factory's protocols take their time from `reactor`."""
-    factory._batched_timer = _Timer(reactor.callLater)
-
-
-def adopt(protocol: Any, link: Link) -> Any:
-    """Make a handler's instance a `Channel`, before it is connected to anything.
-
-    The class of the instance is exchanged, since there is no knowing how a user's factory has made it.
-    """
-    if not isinstance(protocol, Channel):
-        protocol.__class__ = _channel_class(protocol.__class__)
-    protocol._switchd = link
-    link.incoming = Incoming(link.options.max_message_bytes, link.options.max_frame_bytes, link.reactor.seconds)
-    # Where autobahn finds these on the instance it does not look at the factory.
-    protocol.failByDrop = False  # who breaks a rule is told which one, by Close
-    protocol.openHandshakeTimeout = 0  # that is over
-    protocol.maxFramePayloadSize = protocol.maxMessagePayloadSize = 0  # bounded here: there it also bounds what is sent
-    protocol.echoCloseCodeReason = True  # RFC 6455 section 5.5.1
-    protocol.closeHandshakeTimeout = link.options.close_seconds
-    protocol.autoPingInterval = link.options.ping_seconds
-    protocol.autoPingTimeout = link.options.ping_timeout_seconds
-    for name in WebSocketServerProtocol.CONFIG_ATTRS:
-        if not hasattr(protocol, name):
-            setattr(protocol, name, getattr(protocol.factory, name))
-    return protocol
-
-
-# Who overrides one of these wants to see frames, or what they are made of.
-_OF_FRAMES = (
-    "_dataReceived",
-    "_onMessage",
-    "consumeData",
-    "dataReceived",
-    "onFrameBegin",
-    "onFrameData",
-    "onFrameEnd",
-    "onMessageBegin",
-    "onMessageFrameBegin",
-    "onMessageFrameData",
-    "onMessageFrameEnd",
-    "onMessageFrame",
-    "onMessageEnd",
-    "processData",
-    "sendData",
-    "sendFrame",
-    "sendMessage",
-)
-
-
-@cache
-def _looks_at_frames(cls: Any) -> bool:
-    own = cls.__mro__[cls.__mro__.index(Channel) + 1]
-    return any(getattr(own, name) is not getattr(WebSocketServerProtocol, name) for name in _OF_FRAMES)
-
-
-@cache
-def _channel_class(cls: Any) -> type:
-    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    return type(cls.__name__, (Channel, cls), names)
+# All that autobahn looks at in a control frame that is all there is what it is.
+_CONTROL = {first: FrameHeader(first & 15, True, 0, 0, "") for first in (frames.CLOSE, frames.PING, frames.PONG)}
 
 
 def abandon(protocol: Any) -> None:
     """An adopted handler gets no connection, after all. It hears of it as in autobahn: its connection is lost."""
-    if hasattr(protocol, "state"):
+    if protocol._switchd.is_made:
         protocol.connectionLost(Failure(ConnectionDone()))
     else:
         # Its connectionMade raised before it reached autobahn's, which so has nothing to undo.
-        protocol._switchd.lost(protocol)
+        protocol._switchd.terms.lost(protocol)
+
+
+class _Way(Flow):
+    """The way out of a channel."""
+
+    __slots__ = ("_channel",)
+
+    def __init__(self, channel: Channel, options: Options, reactor: Any) -> None:
+        super().__init__(channel.transport, reactor, options.max_buffered_bytes, options.send_seconds)
+        self._channel = channel
+
+    def ready(self) -> None:
+        self._channel._guarded(self._channel.consumeData)
+
+    def too_slow(self, why: str) -> None:
+        self._channel._too_slow(why)
 
 
 class Channel(WebSocketServerProtocol):
-    """A handler on a switched connection."""
-
-    # Copied from the factory in `adopt`. autobahn also formats them all for a debugging message, whether anybody wants
-    # it or not, which takes longer than the rest of an opening.
-    CONFIG_ATTRS: list[str] = []
+    """A handler on a switched connection. No `Lean` itself: the handler's own classes stand between the two."""
 
     transport: Any
     autoFragmentSize: int
     autoPingInterval: float
     current_frame: Any
+    _perMessageCompress: Any
     message_data: Any = None
     _switchd: Link
 
@@ -189,39 +109,27 @@ class Channel(WebSocketServerProtocol):
 
     def _begin(self) -> None:
         """What autobahn does once it has written its 101."""
-        link, options = self._switchd, self._switchd.options
-        go_on = partial(self._guarded, self.consumeData)
-        link.flow = Flow(
-            self.transport, link.reactor, options.max_buffered_bytes, options.send_seconds, self._too_slow, go_on
-        )
-        self._transport_details = self._details()
+        link = self._switchd
+        terms = link.terms
+        link.flow = _Way(self, terms.options, terms.reactor)
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            self._transport_details = details(self)  # now, since there is nothing to see any more when it is lost
         if link.accepted is not None:
-            self._perMessageCompress = PerMessageDeflate.create_from_offer_accept(True, link.accepted)
-            self.websocket_extensions_in_use = [self._perMessageCompress]
+            link.compression = self._perMessageCompress = Compression.create_from_offer_accept(True, link.accepted)
         link.is_plain = self._is_plain()
         self.state = OPEN
-        self.inside_message = False
-        self.current_frame = None
         if self.autoPingInterval:
-            self.autoPingPendingCall = link.reactor.callLater(self.autoPingInterval, self._sendAutoPing)
+            self.autoPingPendingCall = terms.reactor.callLater(self.autoPingInterval, self._sendAutoPing)
         if self.trackedTimings:
             self.trackedTimings.track("onOpen")
-        link.opened(self)
+        terms.opened(self)
         self._onOpen()
-        self.is_open.callback(None)
-
-    def _details(self) -> Any:
-        """What `transport_details` tells. The particulars of TLS only where it is not hidden by something around it."""
-        details = self._transport_details
-        if isinstance(self.transport, TLSMemoryBIOProtocol):
-            details = create_transport_details(self.transport, True)
-            details.peer = self.peer
-        details.is_secure = self._switchd.secure
-        return details
+        if link.when_open is not None:
+            link.when_open.callback(None)
 
     def _is_plain(self) -> bool:
         own: Any = self
-        observed = own.logOctets or own.logFrames or own.trackTimings or _looks_at_frames(own.__class__)
+        observed = own.logOctets or own.logFrames or own.trackTimings or self._switchd.terms.sees_frames
         usual = own.applyMask and own.requireMaskedClientFrames and own.utf8validateIncoming
         return usual and not (observed or own.maskServerFrames)
 
@@ -229,37 +137,98 @@ class Channel(WebSocketServerProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the peer; not looked at once it has been failed (RFC 6455 section 7.1.7)."""
-        if not self.failedByMe:
-            # Past autobahn's own, which is the same but for a message for debugging.
-            self._guarded(self._dataReceived if self._switchd.is_plain else super().dataReceived, data)
+        try:
+            if self.state == OPEN and self._switchd.is_plain:
+                self.trafficStats.incomingOctetsWireLevel += len(data)
+                self._look(self.data + data if self.data else data)
+            elif self._switchd.is_plain and not self.failedByMe:
+                self._dataReceived(data)  # past autobahn's own, which adds a message for debugging
+            elif not self.failedByMe:
+                super().dataReceived(data)
+        except Exception:
+            self._broken(Failure())
 
     def consumeData(self) -> None:
-        """Look at what is there, for as long as what comes of it can be sent. What does leaves in one piece."""
+        """Look at what is there, for as long as what comes of it can be sent."""
+        self._look(self.data)
+
+    def _look(self, data: bytes) -> None:
+        """Take `data`, all that is there. What is sent because of it leaves in one piece."""
         flow = self._switchd.flow
         flow.gather()
         try:
+            self.data = data
             if self._switchd.is_plain and self.current_frame is None and not (self.inside_message or self._listeners):
-                self._take_whole()
-                if frames.is_growing(self.data, min(WAITED_FOR, self._switchd.incoming.longest)):
+                if flow.open and self.state == OPEN:
+                    self._take_whole(data)
+                if not self.data or frames.is_growing(self.data, min(WAITED_FOR, self._switchd.terms.longest)):
                     return
             while flow.open and self.state in (OPEN, CLOSING) and not self.failedByMe and self.processData():
                 pass
         finally:
             flow.flush()
 
-    def _take_whole(self) -> None:
-        """Messages that are there in one frame each need nothing of autobahn's states: those stay as they are."""
-        data, link, taken = self.data, self._switchd, 0
-        if not (link.flow.open and self.state == OPEN):
-            return
+    def _take_whole(self, data: bytes) -> None:
+        """Frames that are there whole, and are whole messages, leave autobahn's states as they are."""
+        link, taken = self._switchd, 0
+        flow = link.flow
+        on_message: Callable[[bytes, bool], object] = self.onMessage
         try:
-            for payload, binary, taken in frames.whole(data, link.incoming.longest):  # noqa: B007 - used afterwards
-                self._count(len(payload))
-                self._call(self.onMessage, payload, binary)
-                if not (link.flow.open and self.state == OPEN):
+            # `taken` is used afterwards
+            for first, payload, taken in frames.whole(data, link.terms.longest, link.compression is not None):  # noqa: B007
+                if first == frames.BINARY or first == frames.TEXT:
+                    length = len(payload)
+                    self._count(length)
+                    result = on_message(payload, first == frames.BINARY)
+                    if result is not None:
+                        self._attend(result)
+                elif first & frames.COMPRESSED:
+                    self._inflate(first, payload)
+                else:
+                    self._control(first, payload)
+                if not flow.open or self.state != OPEN:
                     return
         finally:
             self.data = b"" if self.failedByMe else data[taken:]
+
+    def _inflate(self, first: int, payload: bytes) -> None:
+        """A compressed message, judged and counted in autobahn's order, and with its words."""
+        compression = self._switchd.compression
+        compression.start_decompress_message()
+        try:
+            message: bytes = compression.decompress_message_data(payload)
+            self._count_octets(len(payload), len(message))
+            is_text = first & 1 and not message.isascii()
+            is_valid, is_whole, _, index = self._validated(message) if is_text else (True, True, 0, 0)
+            if not is_valid:
+                self._invalid_payload(f"encountered invalid UTF-8 while processing text message at {_OCTET} {index}")
+                return
+            self._count_frame()
+            compression.end_decompress_message()
+        except PayloadExceededError:
+            self.wasMaxMessagePayloadSizeExceeded = True
+            self._max_message_size_exceeded(0, 0, "")
+        except PayloadCorruptError as error:
+            self._invalid_payload(f"received WebSocket message cannot be decompressed: {error}")
+        else:
+            if not is_whole:
+                self._invalid_payload(f"UTF-8 text message payload ended within Unicode code point at {_OCTET} {index}")
+                return
+            self.trafficStats.incomingWebSocketMessages += 1
+            self._call(self.onMessage, message, not first & 1)
+
+    def _validated(self, message: bytes) -> tuple[bool, bool, int, int]:
+        validator = self.utf8validator
+        validator.reset()
+        verdict: tuple[bool, bool, int, int] = validator.validate(message)
+        return verdict
+
+    def _control(self, first: int, payload: bytes) -> None:
+        self.current_frame, self.control_frame_data = _CONTROL[first], [payload]
+        try:
+            self.processControlFrame()
+        finally:
+            self.current_frame = None
 
     def _count(self, length: int) -> None:
         stats = self.trafficStats
@@ -270,12 +239,22 @@ class Channel(WebSocketServerProtocol):
         if self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
             self._cancelAutoPingTimeoutCall()
 
+    def _count_octets(self, received: int, length: int) -> None:
+        stats = self.trafficStats
+        stats.incomingOctetsWebSocketLevel += received
+        stats.incomingOctetsAppLevel += length
+
+    def _count_frame(self) -> None:
+        self.trafficStats.incomingWebSocketFrames += 1
+        if self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
+            self._cancelAutoPingTimeoutCall()
+
     def _onMessageBegin(self, isBinary: bool) -> None:
-        self._switchd.incoming.message()
+        self._incoming().message()
         super()._onMessageBegin(isBinary)
 
     def _onMessageFrameBegin(self, length: int) -> None:
-        self._fail_for(self._switchd.incoming.fragment(length))
+        self._fail_for(self._incoming().fragment(length))
         super()._onMessageFrameBegin(length)
 
     def _onMessageFrameEnd(self) -> None:
@@ -288,12 +267,20 @@ class Channel(WebSocketServerProtocol):
             self.message_data = [whole]
 
     def _onPing(self, payload: bytes) -> None:
-        if not self._fail_for(self._switchd.incoming.control()):
+        if not self._fail_for(self._incoming().control()):
             self._call(self.onPing, payload)
 
     def _onPong(self, payload: bytes) -> None:
-        if not self._fail_for(self._switchd.incoming.control()):
+        if not self._fail_for(self._incoming().control()):
             self._call(self.onPong, payload)
+
+    def _incoming(self) -> Incoming:
+        link = self._switchd
+        if link.incoming is None:
+            options = link.terms.options
+            link.incoming = Incoming(options.max_message_bytes, options.max_frame_bytes, link.terms.reactor.seconds)
+        incoming: Incoming = link.incoming
+        return incoming
 
     def _fail_for(self, breach: Breach | None) -> bool:
         if breach is not None:
@@ -330,7 +317,11 @@ class Channel(WebSocketServerProtocol):
 
     def _call(self, callback: Callable[..., Any], *arguments: object) -> None:
         result = callback(*arguments)
-        if result is not None and inspect.isawaitable(result):
+        if result is not None:
+            self._attend(result)
+
+    def _attend(self, result: Any) -> None:
+        if inspect.isawaitable(result):
             waiting = result if isinstance(result, Deferred) else Deferred.fromCoroutine(_wait(result))
             waiting.addErrback(self._broken)
 
@@ -348,7 +339,7 @@ class Channel(WebSocketServerProtocol):
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """Every frame goes out here; those that shall leave piece by piece, for tests, as autobahn does it."""
-        if sync or chopsize or self.send_queue:
+        if sync or chopsize or self._switchd.send_queue:
             super().sendData(data, sync, chopsize)
         else:
             self._switchd.flow.write(data)
@@ -364,20 +355,29 @@ class Channel(WebSocketServerProtocol):
     ) -> None:
         """See autobahn's; a message too short to gain by it is not compressed."""
         link, length = self._switchd, len(payload)
-        plain = self._perMessageCompress is None or doNotCompress or length < link.options.deflate_threshold_bytes
-        whole = fragmentSize is None and not (sync or 0 < self.autoFragmentSize < length or self.send_queue)
-        typed = type(payload) is bytes and type(isBinary) is bool
-        if not (plain and whole and typed and link.is_plain and self.state == OPEN):
+        plain = link.compression is None or doNotCompress or length < link.terms.options.deflate_threshold_bytes
+        if (
+            link.is_plain
+            and self.state == OPEN
+            and type(payload) is bytes
+            and type(isBinary) is bool
+            and fragmentSize is None
+            and not (sync or link.send_queue or 0 < self.autoFragmentSize < length)
+        ):
+            first = frames.BINARY if isBinary else frames.TEXT
+            if not plain:
+                first |= frames.COMPRESSED
+                payload = link.compression.deflated(payload)
+            data = frames.frame(first, payload)
+            stats = self.trafficStats
+            stats.outgoingWebSocketMessages += 1
+            stats.outgoingWebSocketFrames += 1
+            stats.outgoingOctetsAppLevel += length
+            stats.outgoingOctetsWebSocketLevel += len(payload)
+            stats.outgoingOctetsWireLevel += len(data)
+            link.flow.write(data)
+        else:
             super().sendMessage(payload, isBinary, fragmentSize, sync, plain)
-            return
-        data = frames.frame(payload, isBinary)
-        stats = self.trafficStats
-        stats.outgoingWebSocketMessages += 1
-        stats.outgoingWebSocketFrames += 1
-        stats.outgoingOctetsAppLevel += length
-        stats.outgoingOctetsWebSocketLevel += length
-        stats.outgoingOctetsWireLevel += len(data)
-        link.flow.write(data)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Have `producer` paused while the peer does not read what is sent to it."""
@@ -407,7 +407,7 @@ class Channel(WebSocketServerProtocol):
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
         """See autobahn's; every Close goes out here."""
         super().sendCloseFrame(code, reasonUtf8, isReply)
-        self._switchd.left(self)
+        self._switchd.terms.left(self)
 
     def _fail_connection(self, code: int = GOING_AWAY, reason: str = "going away") -> None:
         was_open = self.state == OPEN
@@ -427,7 +427,7 @@ class Channel(WebSocketServerProtocol):
 
     def _closeConnection(self, abort: bool = False) -> None:
         link = self._switchd
-        link.left(self)
+        link.terms.left(self)
         if link.flow is None:
             self.transport.loseConnection()
         elif abort and not self.wasClean:
@@ -435,7 +435,8 @@ class Channel(WebSocketServerProtocol):
         else:
             # autobahn would reset the connection also where both sides have said goodbye.
             link.flow.close()
-            link.deadline = link.reactor.callLater(link.options.close_seconds, self.transport.abortConnection)
+            seconds = link.terms.options.close_seconds
+            link.deadline = link.terms.reactor.callLater(seconds, self.transport.abortConnection)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is over, or there was never to be one."""
@@ -448,8 +449,8 @@ class Channel(WebSocketServerProtocol):
                     call.cancel()
             if link.flow is not None:
                 link.flow.lost()
-            link.left(self)
-            link.lost(self)
+            link.terms.left(self)
+            link.terms.lost(self)
 
     def __conform__(self, interface: Any) -> Any:
         # By adaptation, so that a handler may have a method `drain` of its own.

@@ -7,17 +7,22 @@ valid, since it lets pass some things that the RFC forbids, and knows 9 to 15 wi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from attrs import frozen
-from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
+from autobahn.websocket.compress import PerMessageDeflate, PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 
 from switchd.protocols.websocket.handshake import Extension
 
 NAME = "permessage-deflate"
 LEAST_BITS, MOST_BITS = 9, 15
 """Window sizes that zlib has, as powers of two; the RFC's 8 is not among them."""
+
+MOST_USUAL, MOST_REMEMBERED = 12, 32
+"""Lists of extensions that are read only once: the most extensions and parameters in one, and how many lists."""
 
 _IS_BITS = re.compile(r"[89]|1[0-5]").fullmatch  # decimal, without leading zeros (section 7.1.2)
 
@@ -37,6 +42,25 @@ class Settings:
     context_takeover: bool
     memory_level: int
     max_bytes: int
+
+
+class Compression(PerMessageDeflate):
+    """autobahn's compression of one connection, with whole messages."""
+
+    def deflated(self, message: bytes) -> bytes:
+        """A message as it is sent; it may refer to those before it."""
+        self.start_compress_message()
+        data: bytes = self.compress_message_data(message) + self.end_compress_message()
+        return data
+
+    def alone(self, message: bytes) -> bytes:
+        """A message that refers to no other, so that all clients with such a window understand it."""
+        compressor = zlib.compressobj(wbits=-self.server_max_window_bits, memLevel=self.mem_level)
+        return (compressor.compress(message) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+    def forget(self) -> None:
+        """Something has been sent that was not compressed here: what comes next must not refer to what was before."""
+        self._compressor = None
 
 
 @frozen
@@ -60,7 +84,7 @@ class _Offer:
 
 
 def negotiate(
-    extensions: Iterable[Extension], settings: Settings, preferred: Callable[[list[Any]], Any] | None = None
+    extensions: tuple[Extension, ...], settings: Settings, preferred: Callable[[list[Any]], Any] | None = None
 ) -> PerMessageDeflateOfferAccept | None:
     """Accept the first offer that can be.
 
@@ -73,24 +97,38 @@ def negotiate(
     Returns:
         None: there is no compression on this connection.
     """
-    offers = list(_offers(extensions))
-    if not offers:
+    if not extensions:
         return None
-    accepted: PerMessageDeflateOfferAccept | None = preferred([one.parsed for one in offers]) if preferred else None
-    if accepted is None:
+    offers = _offers(extensions)
+    accepted: PerMessageDeflateOfferAccept | None = None
+    if offers and preferred:
+        accepted = preferred([one.parsed for one in offers])
+    if offers and accepted is None:
         return offers[0].accept(settings)
-    accepted.max_message_size = min(accepted.max_message_size or settings.max_bytes, settings.max_bytes)
+    if accepted is not None:
+        accepted.max_message_size = min(accepted.max_message_size or settings.max_bytes, settings.max_bytes)
     return accepted
 
 
-def _offers(extensions: Iterable[Extension]) -> Iterator[_Offer]:
+def _offers(extensions: tuple[Extension, ...]) -> tuple[_Offer, ...]:
+    is_usual = len(extensions) + sum(len(extension.parameters) for extension in extensions) <= MOST_USUAL
+    return _usual(extensions) if is_usual else _read(extensions)
+
+
+def _read(extensions: tuple[Extension, ...]) -> tuple[_Offer, ...]:
+    found = []
     for extension in extensions:
         parameters = dict(extension.parameters)
         # An offer with a parameter that is unknown, wrong or there twice is declined, not an error (section 7.1).
         unique = len(parameters) == len(extension.parameters)
         if extension.name == NAME and unique and all(map(_is_valid, parameters, parameters.values())):
             bits = parameters.get("client_max_window_bits") or str(MOST_BITS)
-            yield _Offer(_parsed(parameters), int(bits) if "client_max_window_bits" in parameters else 0)
+            found.append(_Offer(_parsed(parameters), int(bits) if "client_max_window_bits" in parameters else 0))
+    return tuple(found)
+
+
+# Each kind of client always offers the same.
+_usual = lru_cache(MOST_REMEMBERED)(_read)
 
 
 def _is_valid(name: str, value: str | None) -> bool:

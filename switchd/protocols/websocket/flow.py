@@ -8,7 +8,6 @@ in a queue of `max_bytes` at most. Queued frames are references, so that one mes
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer, ISSLTransport
@@ -27,31 +26,37 @@ class Flow:
         reactor: The clock.
         max_bytes: What may wait here.
         seconds: How long the transport may take nothing while something waits; 0: for ever.
-        too_slow: Called with a reason when more would wait than may, or when those seconds have passed.
-        ready: Called when there is room again, and input may be looked at.
 
     Attributes:
         full: Whether the transport takes nothing now.
-        held: Whether the protocol wants no input.
+        open: Whether input is looked at: there is room for what it may bring about, and the protocol wants it.
     """
 
-    def __init__(
-        self,
-        transport: Any,
-        reactor: Any,
-        max_bytes: int,
-        seconds: float,
-        too_slow: Callable[[str], object],
-        ready: Callable[[], object],
-    ) -> None:
+    __slots__ = (
+        "_gathered",
+        "_gathered_bytes",
+        "_held",
+        "_max_bytes",
+        "_producer",
+        "_queue",
+        "_queued",
+        "_reactor",
+        "_seconds",
+        "_timer",
+        "_transport",
+        "full",
+        "open",
+    )
+
+    def __init__(self, transport: Any, reactor: Any, max_bytes: int, seconds: float) -> None:
         self.full = False
-        self.held = False
+        self.open = True
+        self._held = False
         self._transport = transport
         self._reactor = reactor
         self._max_bytes = max_bytes
         self._seconds = seconds
-        self._too_slow, self._ready = too_slow, ready
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes] | None = None
         self._queued = 0
         self._gathered: list[bytes] | None = None
         self._gathered_bytes = 0
@@ -59,10 +64,17 @@ class Flow:
         self._producer: Any = None
         transport.registerProducer(self, True)
 
-    @property
-    def open(self) -> bool:
-        """Whether input is looked at: there is room for what it may bring about, and the protocol wants it."""
-        return not (self.full or self.held)
+    # For whoever it is for
+
+    def too_slow(self, why: str) -> None:
+        """More would wait than may, or those seconds have passed."""
+        raise NotImplementedError
+
+    def ready(self) -> None:
+        """There is room again, and input may be looked at."""
+        raise NotImplementedError
+
+    # Output
 
     def gather(self) -> None:
         """Keep what is written until `flush`, to send it in one piece."""
@@ -77,34 +89,41 @@ class Flow:
 
     def write(self, data: bytes) -> None:
         """Send, or queue."""
-        if not self.full and self._gathered is not None:
+        if self.full:
+            self._hold_back(data)
+        elif self._gathered is None:
+            self._transport.write(data)
+        else:
             self._gathered.append(data)
             self._gathered_bytes += len(data)
             if self._gathered_bytes > GATHERED_BYTES:
                 self.flush()
                 self.gather()
-        elif not self.full:
-            self._transport.write(data)
-        elif self._queued + len(data) > self._max_bytes:
-            self._too_slow(f"more than {self._max_bytes} bytes wait for it")
+
+    def _hold_back(self, data: bytes) -> None:
+        if self._queued + len(data) > self._max_bytes:
+            self.too_slow(f"more than {self._max_bytes} bytes wait for it")
         else:
+            if self._queue is None:
+                self._queue = deque()
             self._queue.append(data)
             self._queued += len(data)
 
     def drop(self) -> None:
         """Forget what waits here; the transport still sends what it has."""
-        self._queue.clear()
+        self._queue = None
         self._queued = 0
 
     def hold(self) -> None:
         """The protocol wants no input for now."""
-        self.held = True
+        self._held, self.open = True, False
         self._transport.pauseProducing()
 
     def release(self) -> None:
         """It wants input again, which it gets in a later turn."""
-        self.held = False
+        self._held = False
         if not self.full:
+            self.open = True
             self._transport.resumeProducing()
             self._reactor.callLater(0, self._go_on)
 
@@ -129,7 +148,7 @@ class Flow:
     def pauseProducing(self) -> None:
         """The transport is full."""
         if not self.full:
-            self.full = True
+            self.full, self.open = True, False
             self._transport.pauseProducing()
             self._wait()
             if self._producer is not None:
@@ -137,7 +156,7 @@ class Flow:
 
     def resumeProducing(self) -> None:
         """The transport has sent everything."""
-        self.full = False
+        self.full, self.open = False, not self._held
         self._stop_waiting()
         while self._queue and not self.full:
             data = self._queue.popleft()
@@ -145,7 +164,7 @@ class Flow:
             self._transport.write(data)
         if self.full:
             return
-        if not self.held:
+        if not self._held:
             self._transport.resumeProducing()
         if self._producer is not None:
             self._producer.resumeProducing()
@@ -186,12 +205,13 @@ class Flow:
         self._stop_waiting()
         self.flush()
         self._transport.unregisterProducer()
-        self._transport.writeSequence(list(self._queue))
+        if self._queue:
+            self._transport.writeSequence(list(self._queue))
         self.drop()
 
     def _go_on(self) -> None:
         if self.open:
-            self._ready()
+            self.ready()
 
     def _wait(self) -> None:
         if self._seconds:
@@ -204,7 +224,7 @@ class Flow:
 
     def _time_is_up(self) -> None:
         self._timer = None
-        self._too_slow(f"it has read nothing for {self._seconds:g} seconds")
+        self.too_slow(f"it has read nothing for {self._seconds:g} seconds")
 
 
 class _Pulled:

@@ -1,7 +1,7 @@
 """Whole messages in one frame, read and written in one pass: what nearly all traffic is made of. Without Twisted.
 
-Everything else is autobahn's to judge: fragments, control frames, compression, and whatever breaks a rule. `whole`
-stops in front of it, and says nothing about it.
+Everything else is autobahn's to judge: fragments, and whatever breaks a rule. `whole` stops in front of it, and says
+nothing about it.
 """
 
 from __future__ import annotations
@@ -9,63 +9,57 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from autobahn.websocket.xormasker import create_xor_masker  # type: ignore[attr-defined]  # no __all__
+from switchd.protocols.websocket.masks import SMALL, by_arithmetic, by_library
 
 TEXT, BINARY = 0x81, 0x82
-"""The first byte of a message in one frame: FIN, and the opcode (RFC 6455 section 5.2)."""
+CLOSE, PING, PONG = 0x88, 0x89, 0x8A
+"""The first byte of a message in one frame, or of a control frame: FIN, and the opcode (RFC 6455 section 5.2)."""
 
-SMALL = 192
-"""Bytes up to which unmasking by arithmetic is quicker than to set up autobahn's masker."""
+COMPRESSED = 0x40
+"""RSV1, which is added to it where the message is compressed (RFC 7692 section 6)."""
 
+_CONTROL = frozenset((CLOSE, PING, PONG))
+_PLAIN = _CONTROL | {TEXT, BINARY}
+_ALL = _PLAIN | {TEXT | COMPRESSED, BINARY | COMPRESSED}
 _LENGTH_16, _LENGTH_64 = struct.Struct("!BBH").pack, struct.Struct("!BBQ").pack
 # What begins a frame of 125 bytes or less, for each length: made once, since most frames are short.
-_SHORT = {first: [bytes((first, length)) for length in range(126)] for first in (TEXT, BINARY)}
+_SHORT = {first: [bytes((first, length)) for length in range(126)] for first in _ALL - _CONTROL}
 
 
-def whole(data: bytes, longest: int) -> Iterator[tuple[bytes, bool, int]]:
-    """The messages at the beginning of `data` that are there in one frame each, whole and right.
+def whole(data: bytes, longest: int, compressed: bool = False) -> Iterator[tuple[int, bytes, int]]:
+    """The frames at the beginning of `data` that are there whole, and each right by itself: messages, control frames.
 
     Args:
-        data: What a client has sent, from the beginning of a frame on.
+        data: What a client has sent, from the beginning of a frame on, and of a message.
         longest: The most bytes that a message may have.
+        compressed: Whether messages may be compressed. What is wrong with one of those shows when it is inflated.
 
     Yields:
-        The message, whether it is binary, and where it ends in `data`.
+        The first byte of the frame, what is in it, and where it ends in `data`.
     """
-    position, end = 0, len(data)
+    position, end, known = 0, len(data), _ALL if compressed else _PLAIN
     while end - position >= 6:
         first, length = data[position], data[position + 1] - 0x80  # below 0: not masked
-        if first not in _SHORT or length < 0:
+        if first not in known or length < 0:
             return
         start = position + 6
         if length > 125:
             start += 2 if length == 126 else 8
             extended = int.from_bytes(data[position + 2 : start - 4], "big")
-            if end < start or extended < (126 if length == 126 else 65536):
+            if first in _CONTROL or end < start or extended < (126 if length == 126 else 65536):
                 return
             length = extended
         position = start + length
-        if position > end or length > longest:
+        if position > end or (length > longest and first not in _CONTROL) or (first == CLOSE and length == 1):
             return
-        payload = _unmasked(data[start:position], data[start - 4 : start]) if length else b""
-        if first == TEXT and not _is_utf8(payload):
+        payload = by_arithmetic(data, start, position) if length <= SMALL else by_library(data, start, position)
+        if first == TEXT and not (payload.isascii() or is_utf8(payload)):
             return
-        yield payload, first == BINARY, position
+        yield first, payload, position
 
 
-def _unmasked(payload: bytes, mask: bytes) -> bytes:
-    length = len(payload)
-    if length > SMALL:
-        unmasked: bytes = create_xor_masker(mask, length).process(payload)
-        return unmasked
-    # Little-endian, so that the bytes of the mask that are too many are the highest.
-    masks = int.from_bytes((mask * ((length + 3) // 4))[:length], "little")
-    return (int.from_bytes(payload, "little") ^ masks).to_bytes(length, "little")
-
-
-def _is_utf8(payload: bytes) -> bool:
-    if payload.isascii():
-        return True
+def is_utf8(payload: bytes) -> bool:
+    """Whether it is text."""
     try:
         payload.decode()
     except UnicodeDecodeError:
@@ -96,9 +90,9 @@ def is_growing(data: bytes, longest: int) -> bool:
     return (126 if size == 2 else 65536) <= length <= longest and len(data) < 6 + size + length
 
 
-def frame(payload: bytes, binary: bool) -> bytes:
-    """A message in one frame, as a server sends it."""
-    first, length = BINARY if binary else TEXT, len(payload)
+def frame(first: int, payload: bytes) -> bytes:
+    """A message in one frame, as a server sends it; `first` is its first byte."""
+    length = len(payload)
     if length < 126:
         return _SHORT[first][length] + payload
     if length < 65536:

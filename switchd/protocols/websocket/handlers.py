@@ -14,6 +14,8 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 
 from switchd.protocols.websocket.carrier import Carrier
+from switchd.protocols.websocket.many import broadcast
+from switchd.protocols.websocket.terms import channel
 
 KINDS = (
     "an autobahn WebSocketServerProtocol class, a WebSocketServerFactory, a Twisted Protocol class, a Twisted factory,"
@@ -61,6 +63,10 @@ class HandlerFactory(WebSocketServerFactory):
         """The handlers of this `[[switch]]` whose WebSocket is open now, in the order in which they were opened."""
         return tuple(self._open)
 
+    def broadcast(self, payload: bytes, isBinary: bool = False) -> None:
+        """Send a message to all of them, see `broadcast`."""
+        broadcast(self._open, payload, isBinary)
+
     def opened(self, protocol: WebSocketServerProtocol) -> None:
         """It may be sent to."""
         self._open[protocol] = None
@@ -101,15 +107,19 @@ def _factory(found: Any, reactor: Any, binary: bool) -> WebSocketServerFactory |
     if isinstance(found, WebSocketServerFactory):
         return found
     if is_class and issubclass(found, WebSocketServerProtocol):
-        return HandlerFactory(lambda addr: found(), reactor)
+        made = channel(found)
+        return HandlerFactory(lambda addr: made(), reactor)
     if is_class and IProtocol.implementedBy(found):
         # As SwitchPlugin has it: a class with Options is called with an instance of them.
         arguments = (found.Options(),) if hasattr(found, "Options") else ()
-        return HandlerFactory(lambda addr: Carrier(found(*arguments), binary), reactor)
+        carrier = channel(Carrier)
+        return HandlerFactory(lambda addr: carrier(found(*arguments), binary), reactor)
     if not is_class and IProtocolFactory.providedBy(found):
-        return HandlerFactory(lambda addr: _carrier(found.buildProtocol(addr), binary), reactor)
+        carrier = channel(Carrier)
+
+        def make(addr: Any) -> Any:
+            carried = found.buildProtocol(addr)
+            return None if carried is None else carrier(carried, binary)
+
+        return HandlerFactory(make, reactor)
     return None
-
-
-def _carrier(carried: IProtocol | None, binary: bool) -> Carrier | None:
-    return None if carried is None else Carrier(carried, binary)

@@ -6,11 +6,11 @@ Which extension is agreed on is decided in `deflate`, whose page is welcome in `
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import re
 from collections.abc import Container, Iterable
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -18,6 +18,9 @@ from switchd.interfaces import Header, Refuse, Request
 
 VERSION = b"13"
 """The one version there is (RFC 6455 section 4.1); the drafts before it are gone from every browser."""
+
+MOST_REMEMBERED, LONGEST_REMEMBERED = 128, 256
+"""Lists of extensions that are read only once: how many, and the longest, in characters."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 
@@ -28,6 +31,7 @@ is_token = re.compile(TOKEN).fullmatch
 # extension-param = token [ "=" ( token | quoted-string ) ], and what is quoted must be a token too (section 9.1).
 _PARAMETER = re.compile(rf'[ \t]*;[ \t]*({TOKEN})(?:[ \t]*=[ \t]*(?:({TOKEN})|"({TOKEN})"))?')
 _EXTENSION = re.compile(rf"[ \t]*({TOKEN})((?:{_PARAMETER.pattern})*)[ \t]*(?:,|\Z)")
+_IS_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==").fullmatch  # the base64 of 16 bytes
 _NOTHING = re.compile(r"[ \t]*(?:,|\Z)")  # an empty element of a list (RFC 9110 section 5.6.1)
 
 
@@ -61,6 +65,17 @@ class Handshake:
     extensions: tuple[Extension, ...] = ()
 
 
+_READ = frozenset(
+    (
+        b"origin",
+        b"sec-websocket-extensions",
+        b"sec-websocket-key",
+        b"sec-websocket-protocol",
+        b"sec-websocket-version",
+    )
+)
+
+
 class BadHandshake(Exception):
     """The request is no handshake.
 
@@ -87,50 +102,57 @@ def read(request: Request) -> Handshake:
     """
     if request.how == "upgrade" and request.method != b"GET":
         raise BadHandshake(405, "a WebSocket is opened with GET", (b"Allow", b"GET"))
-    _check_version(request)
+    found = _values(request)
+    _check_version(found)
+    protocols, offers = found.get(b"sec-websocket-protocol"), found.get(b"sec-websocket-extensions")
     return Handshake(
-        key=_key(request) if request.how == "upgrade" else None,
-        origin=_single(request, b"origin"),
-        subprotocols=_subprotocols(_joined(request, b"sec-websocket-protocol")),
-        extensions=_extensions(_joined(request, b"sec-websocket-extensions")),
+        key=_key(found) if request.how == "upgrade" else None,
+        origin=_origin(found),
+        # A list field may be split over several lines (RFC 9110 section 5.3).
+        subprotocols=() if protocols is None else subprotocols(b",".join(protocols).decode("latin-1")),
+        extensions=() if offers is None else _offers(b",".join(offers).decode("latin-1")),
     )
 
 
-def _check_version(request: Request) -> None:
-    versions = request.values(b"sec-websocket-version")
+def _values(request: Request) -> dict[bytes, list[bytes]]:
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in request.headers:
+        if name in _READ:
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def _check_version(found: dict[bytes, list[bytes]]) -> None:
+    versions = found.get(b"sec-websocket-version", [])
     if len(versions) > 1:
         raise BadHandshake(400, "Sec-WebSocket-Version stands there more than once")
-    if versions != (VERSION,):
+    if versions != [VERSION]:
         # 426, and what is understood (section 4.4). The Upgrade field that belongs to it is added by switchd.
         raise BadHandshake(426, "only version 13 of WebSocket is spoken here", (b"Sec-WebSocket-Version", VERSION))
 
 
-def _key(request: Request) -> bytes:
-    keys = request.values(b"sec-websocket-key")
+def _key(found: dict[bytes, list[bytes]]) -> bytes:
+    keys = found.get(b"sec-websocket-key", [])
     if len(keys) != 1:
         raise BadHandshake(400, f"expected one Sec-WebSocket-Key, got {len(keys)}")
-    try:
-        nonce = base64.b64decode(keys[0], validate=True)
-    except binascii.Error:
-        nonce = b""
-    if len(nonce) != 16:
+    if not _IS_KEY(keys[0]):
         raise BadHandshake(400, "Sec-WebSocket-Key is not the base64 of 16 bytes")
     return keys[0]
 
 
-def _single(request: Request, name: bytes) -> str | None:
-    values = request.values(name)
+def _origin(found: dict[bytes, list[bytes]]) -> str | None:
+    values = found.get(b"origin", [])
     if len(values) > 1:
-        raise BadHandshake(400, f"{name.decode().title()} stands there more than once")
+        raise BadHandshake(400, "Origin stands there more than once")
     return values[0].decode("latin-1") if values else None
 
 
-def _joined(request: Request, name: bytes) -> str:
-    """A list field that may be split over several lines (RFC 9110 section 5.3)."""
-    return b",".join(request.values(name)).decode("latin-1")
+def subprotocols(value: str) -> tuple[str, ...]:
+    """The names in the value of `Sec-WebSocket-Protocol`.
 
-
-def _subprotocols(value: str) -> tuple[str, ...]:
+    Raises:
+        BadHandshake: It is no list of them.
+    """
     names = tuple(name.strip(" \t") for name in value.split(",") if name.strip(" \t"))
     if not all(map(is_token, names)):
         raise BadHandshake(400, "Sec-WebSocket-Protocol lists something that is no token")
@@ -139,7 +161,12 @@ def _subprotocols(value: str) -> tuple[str, ...]:
     return names
 
 
-def _extensions(value: str) -> tuple[Extension, ...]:
+def extensions(value: str) -> tuple[Extension, ...]:
+    """The offers in the value of `Sec-WebSocket-Extensions`.
+
+    Raises:
+        BadHandshake: It is no list of them.
+    """
     found = []
     position = 0
     while position < len(value):
@@ -155,6 +182,14 @@ def _extensions(value: str) -> tuple[Extension, ...]:
     return tuple(found)
 
 
+def _offers(value: str) -> tuple[Extension, ...]:
+    return _remembered(value) if len(value) <= LONGEST_REMEMBERED else extensions(value)
+
+
+# Each kind of client always offers the same.
+_remembered = lru_cache(MOST_REMEMBERED)(extensions)
+
+
 def chosen(asked: Iterable[str], served: Container[str]) -> str | None:
     """The first of the client's subprotocols that is served: its order is preference (RFC 6455 section 4.1)."""
     return next((name for name in asked if name in served), None)
@@ -165,7 +200,7 @@ def headers(handshake: Handshake, subprotocol: str | None, extension: str | None
     fields: list[Header] = []
     if handshake.key is not None:
         digest = hashlib.sha1(handshake.key + _GUID).digest()  # RFC 6455 says SHA-1; nothing is secret
-        fields.append((b"Sec-WebSocket-Accept", base64.b64encode(digest)))
+        fields.append((b"Sec-WebSocket-Accept", binascii.b2a_base64(digest, newline=False)))
     if subprotocol is not None:
         fields.append((b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")))
     if extension is not None:

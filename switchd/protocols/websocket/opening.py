@@ -7,11 +7,9 @@ before there is a connection to give away, so until then the handler has a trans
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qs
 
 from attrs import frozen
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
@@ -20,9 +18,8 @@ from zope.interface import implementer
 
 from switchd.interfaces import Header, Refuse, Request
 from switchd.protocols.websocket.channel import abandon
-from switchd.protocols.websocket.handshake import Extension, Handshake, refusal
-
-_IS_ABSOLUTE = re.compile("https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL).fullmatch
+from switchd.protocols.websocket.handshake import Handshake, refusal
+from switchd.protocols.websocket.lean import Link
 
 
 @implementer(ITransport)
@@ -83,18 +80,23 @@ class Welcome:
     headers: tuple[Header, ...]
 
 
+_WELCOME = Welcome(None, ())
+
+
 class Opening:
     """A handler that is being asked.
 
     Args:
-        protocol: The handler, as `channel.adopt` returned it.
+        protocol: The handler, adopted by `terms.adopt`.
+        link: What `terms.adopt` returned.
         request: The request.
         handshake: What it asks for.
         trusted: How many proxies may say in `X-Forwarded-For` who the client is, as autobahn's `trustXForwardedFor`.
     """
 
-    def __init__(self, protocol: Any, request: Request, handshake: Handshake, trusted: int) -> None:
+    def __init__(self, protocol: Any, link: Link, request: Request, handshake: Handshake, trusted: int) -> None:
         self.protocol = protocol
+        self.link = link
         self._request = request
         self._handshake = handshake
         self._trusted = trusted
@@ -112,9 +114,10 @@ class Opening:
         """
         try:
             self.protocol.makeConnection(self._transport)
-            _show(self.protocol, self._request, self._handshake, self._trusted)
-            said = self.protocol.onConnect(self._asked())
-            return self._later(said) if inspect.isawaitable(said) else self._read(said)
+            if self._trusted:
+                self._trust()
+            said = self.protocol.onConnect(self._asked()) if self.link.terms.asks else None
+            return self._later(said) if said is not None and inspect.isawaitable(said) else self._read(said)
         except BaseException as error:
             return self._ended(error)
 
@@ -148,10 +151,18 @@ class Opening:
             protocol.websocket_extensions,
         )
 
+    def _trust(self) -> None:
+        forwarded = b",".join(self._request.values(b"x-forwarded-for")).decode("latin-1")
+        if forwarded:
+            self.protocol.transport_details  # noqa: B018 - made now: they tell who is connected to us
+            self.protocol.peer = [address.strip() for address in forwarded.split(",")][-self._trusted :][0]
+
     def _read(self, said: Any) -> Welcome:
         """Read what `onConnect` returned: nothing, a subprotocol, or a pair of one and header fields."""
         if self._transport.closed:
             raise ConnectionDeny(ConnectionDeny.FORBIDDEN, "the handler has closed the connection")
+        if said is None:
+            return _WELCOME
         subprotocol, headers = said if isinstance(said, tuple) and len(said) == 2 else (said, {})
         if subprotocol is not None and subprotocol not in self._handshake.subprotocols:
             raise ValueError(f"onConnect chose the subprotocol {subprotocol!r}, which the client has not asked for")
@@ -165,48 +176,3 @@ def fields(headers: Mapping[str, Any]) -> tuple[Header, ...]:
         values = [given] if isinstance(given, str | bytes) or not isinstance(given, Iterable) else given
         found += [(str(name).encode(), str(value).encode()) for value in values]
     return tuple(found)
-
-
-def _show(protocol: Any, request: Request, handshake: Handshake, trusted: int) -> None:
-    """Set what autobahn's own handshake would have set."""
-    names = dict.fromkeys(name for name, _ in request.headers)
-    headers = {name.decode("latin-1"): b", ".join(request.values(name)).decode("latin-1") for name in names}
-    target = request.target.decode("latin-1")
-    authority, path, query = _parts(target)
-    protocol.http_headers = headers
-    protocol.http_status_line = f"{request.method.decode()} {target} HTTP/{'1.1' if request.how == 'upgrade' else '2'}"
-    protocol.http_request_data = b"\r\n".join(
-        [protocol.http_status_line.encode("latin-1"), *(b": ".join(header) for header in request.headers), b"", b""]
-    )
-    protocol.http_request_uri = target
-    protocol.http_request_path = path
-    protocol.http_request_params = parse_qs(query)
-    protocol.http_request_host = _without_port(headers.get("host", authority))
-    protocol.websocket_version = 13
-    protocol.websocket_protocols = list(handshake.subprotocols)
-    protocol.websocket_origin = handshake.origin or ""
-    protocol.websocket_extensions = list(map(_as_autobahn, handshake.extensions))
-    protocol.websocket_protocol_in_use = None
-    protocol.websocket_extensions_in_use = []
-    forwarded = headers.get("x-forwarded-for")
-    if trusted and forwarded:
-        protocol.peer = [address.strip() for address in forwarded.split(",")][-trusted:][0]
-
-
-def _parts(target: str) -> tuple[str, str, str]:
-    """Authority, path and query of a request target. Not `urlsplit`, which takes "//[" for an URL, and refuses it."""
-    absolute = _IS_ABSOLUTE(target)
-    authority, rest = absolute.groups() if absolute else ("", target)
-    path, _, query = rest.partition("?")
-    return authority, path or "/", query
-
-
-def _without_port(host: str) -> str:
-    return host if host.endswith("]") else host.rpartition(":")[0] or host
-
-
-def _as_autobahn(extension: Extension) -> tuple[str, dict[str, list[Any]]]:
-    parameters: dict[str, list[Any]] = {}
-    for name, value in extension.parameters:
-        parameters.setdefault(name, []).append(True if value is None else value)
-    return extension.name, parameters

@@ -11,9 +11,11 @@ from twisted.internet.interfaces import IReactorCore
 from zope.interface import implementer
 
 from switchd.interfaces import Accept, Answer, Context, Header, ISwitch, Offer, Refuse, Request
-from switchd.protocols.websocket import deflate, handlers, handshake, options, origins
-from switchd.protocols.websocket.channel import Link, adopt, set_clock
+from switchd.protocols.websocket import deflate, handlers, handshake, head, options, origins
 from switchd.protocols.websocket.opening import Opening, Welcome, fields
+from switchd.protocols.websocket.terms import Terms, adopt, set_clock, terms_for
+
+_AT_ONCE = (Welcome, Refuse)
 
 # What autobahn's factories and classes can set themselves: our option, and its name there.
 _SAME = {
@@ -42,7 +44,8 @@ class WebSocket:
         self._factory: Any = handlers.factory(found, context.reactor, settings.messages == "binary")
         self._stock = WebSocketServerFactory(reactor=context.reactor)
         self._options = settings
-        self._of_class: dict[type, options.Options] = {}
+        self._terms: dict[type, Terms] = {}
+        self._most: int | None = None
         self._headers = (*fields(self._factory.headers), *map(_field, settings.headers))
         self._count = 0
         if self._factory.allowedOrigins != ["*"]:
@@ -59,7 +62,9 @@ class WebSocket:
             return bad.refusal
         if not origins.welcome(asked.origin, request, self._options.origins):
             return handshake.refusal(403, "pages of this origin may not open a WebSocket here")
-        if self._count >= self._options_for(WebSocketServerProtocol).max_connections:
+        if self._most is None:
+            self._most = self._options_for(WebSocketServerProtocol).max_connections
+        if self._count >= self._most:
             return handshake.refusal(503, "there are as many WebSockets as there may be")
         return self._ask(request, asked)
 
@@ -69,50 +74,47 @@ class WebSocket:
         if protocol is None:
             return handshake.refusal(503, "the handler takes no connection")
         self._count += 1
-        link = Link(
-            self._options_for(type(protocol)), self._reactor, request.secure, self._opened, self._left, self._lost
-        )
-        opening = Opening(adopt(protocol, link), request, asked, self._factory.trustXForwardedFor)
+        link = adopt(protocol, self._terms_for(type(protocol)), head.written(request), request.secure)
+        opening = Opening(protocol, link, request, asked, self._factory.trustXForwardedFor)
         said = opening.ask()
-        if isinstance(said, Welcome | Refuse):
-            return self._answer(said, opening, asked, link)
-        return self._later(said, opening, asked, link)
+        if isinstance(said, _AT_ONCE):
+            return self._answer(said, opening, asked)
+        return self._later(said, opening, asked)
 
-    async def _later(
-        self, said: Awaitable[Welcome | Refuse], opening: Opening, asked: handshake.Handshake, link: Link
-    ) -> Answer:
-        return self._answer(await said, opening, asked, link)
+    async def _later(self, said: Awaitable[Welcome | Refuse], opening: Opening, asked: handshake.Handshake) -> Answer:
+        return self._answer(await said, opening, asked)
 
-    def _answer(self, said: Welcome | Refuse, opening: Opening, asked: handshake.Handshake, link: Link) -> Answer:
+    def _answer(self, said: Welcome | Refuse, opening: Opening, asked: handshake.Handshake) -> Answer:
         if isinstance(said, Refuse):
             return said
+        link = opening.link
+        terms = link.terms
         try:
-            link.accepted = self._compression(asked, link.options)
+            if asked.extensions and terms.deflate is not None:
+                preferred = self._factory.perMessageCompressionAccept
+                link.accepted = deflate.negotiate(asked.extensions, terms.deflate, preferred)
         except Exception:  # the factory's own perMessageCompressionAccept
             opening.abandon()
             raise
-        subprotocol = said.subprotocol or handshake.chosen(asked.subprotocols, link.options.subprotocols)
+        subprotocol = said.subprotocol or handshake.chosen(asked.subprotocols, terms.options.subprotocols)
         extension = None if link.accepted is None else link.accepted.get_extension_string()
-        opening.protocol.websocket_protocol_in_use = subprotocol
+        if subprotocol is not None:
+            opening.protocol.websocket_protocol_in_use = subprotocol
         headers = (*handshake.headers(asked, subprotocol, extension), *self._headers, *said.headers)
         return Accept(lambda session: opening.protocol, headers, abandon=opening.abandon)
 
-    def _compression(self, asked: handshake.Handshake, settings: options.Options) -> Any:
-        if not settings.deflate:
-            return None
-        how = deflate.Settings(
-            settings.deflate_window_bits,
-            settings.deflate_context_takeover,
-            settings.deflate_memory_level,
-            min(settings.deflate_max_bytes, settings.max_message_bytes),
-        )
-        return deflate.negotiate(asked.extensions, how, self._factory.perMessageCompressionAccept)
+    def _terms_for(self, cls: type) -> Terms:
+        found = self._terms.get(cls)
+        if found is None:
+            factory, settings = self._factory, self._options_for(cls)
+            opened, left = _nothing, _nothing
+            if isinstance(factory, handlers.HandlerFactory):
+                opened, left = factory.opened, factory.left
+            found = self._terms[cls] = terms_for(cls, factory, settings, self._reactor, opened, left, self._lost)
+        return found
 
     def _options_for(self, cls: type) -> options.Options:
-        found = self._of_class.get(cls)
-        if found is None:
-            found = self._of_class[cls] = _merged(self._options, (cls, self._factory), self._stock)
-        return found
+        return _merged(self._options, (cls, self._factory), self._stock)
 
     def _start(self) -> None:
         if not self._factory.numPorts:
@@ -120,16 +122,12 @@ class WebSocket:
             if IReactorCore.providedBy(self._reactor):
                 self._reactor.addSystemEventTrigger("after", "shutdown", self._factory.doStop)
 
-    def _opened(self, protocol: Any) -> None:
-        if isinstance(self._factory, handlers.HandlerFactory):
-            self._factory.opened(protocol)
-
-    def _left(self, protocol: Any) -> None:
-        if isinstance(self._factory, handlers.HandlerFactory):
-            self._factory.left(protocol)
-
     def _lost(self, protocol: Any) -> None:
         self._count -= 1
+
+
+def _nothing(protocol: Any) -> None:
+    """For factories of a user's, which see to it themselves."""
 
 
 def _merged(settings: options.Options, owners: tuple[Any, ...], stock: Any) -> options.Options:

@@ -1,0 +1,249 @@
+"""autobahn's WebSocket protocol with nothing made that nobody has asked for.
+
+autobahn gives each instance some eighty attributes when it is connected, and formats lines for debugging about it.
+Here what is the same for all stands on the class, and the rest is made when it is first looked at; nothing is missing.
+`channel` puts `Lean` behind a handler's class, so that the handler's `super().connectionMade()` comes here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from autobahn.twisted.util import create_transport_details, peer2str
+from autobahn.twisted.websocket import WebSocketServerProtocol
+from autobahn.websocket.protocol import TrafficStats, WebSocketProtocol
+from autobahn.websocket.utf8validator import Utf8Validator
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+
+from switchd.protocols.websocket import head
+
+_USUAL = (ConnectionDone, ConnectionLost, ConnectionAborted)
+
+
+class Lazy:
+    """An attribute that is made when it is first read, and may be set like any other.
+
+    Args:
+        make: Makes it for an instance.
+    """
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.make = make
+        self._name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
+        value = self.make(instance)
+        setattr(instance, self._name, value)
+        return value
+
+
+class Link:
+    """What switchd remembers of one WebSocket. Its names are no names of a handler's.
+
+    Attributes:
+        terms: What holds for it, a `Terms`.
+        secure: Whether its connection is encrypted.
+        head: The head of the request, as bytes; see `head`.
+        accepted: The compression that has been agreed on.
+        compression: The same at work, a `Compression`, once it is open.
+        is_made: Whether autobahn's `connectionMade` has been reached.
+        when_open: Its `is_open`, if anybody has asked for that before it was.
+        send_queue: What leaves piece by piece, for tests, as autobahn does it; None as long as there was nothing.
+        flow: Its way out, a `Flow`, once it is open.
+        incoming: Counts what comes in, once that is worth counting.
+        is_plain: Whether messages may go past autobahn's frame by frame processing: nobody looks at frames.
+        deadline: When the connection is closed at the latest, once it is to be.
+    """
+
+    __slots__ = (
+        "accepted",
+        "compression",
+        "deadline",
+        "flow",
+        "head",
+        "incoming",
+        "is_made",
+        "is_plain",
+        "secure",
+        "send_queue",
+        "terms",
+        "when_open",
+    )
+
+    def __init__(self) -> None:
+        self.terms: Any = None
+        self.secure = False
+        self.head = b""
+        self.accepted: Any = None
+        self.compression: Any = None
+        self.is_made = False
+        self.when_open: Deferred[None] | None = None
+        self.send_queue: deque[Any] | None = None
+        self.flow: Any = None
+        self.incoming: Any = None
+        self.is_plain = False
+        self.deadline: Any = None
+
+
+def _is_open(protocol: Any) -> Deferred[None]:
+    link = protocol._switchd
+    opened: Deferred[None] = Deferred()
+    if link.flow is None:
+        link.when_open = opened
+    else:
+        opened.callback(None)
+    return opened
+
+
+def _send_queue(protocol: Any) -> deque[Any]:
+    queue = protocol._switchd.send_queue = deque()
+    return queue
+
+
+def details(protocol: Any) -> Any:
+    """What `transport_details` tells. The particulars of TLS only where it is not hidden by something around it."""
+    seen: Any = protocol.transport if isinstance(protocol.transport, TLSMemoryBIOProtocol) else None
+    details = create_transport_details(seen, True)
+    details.peer = protocol.peer
+    details.is_secure = protocol._switchd.secure
+    return details
+
+
+def _of_the_request(read: Callable[[bytes], object]) -> Any:
+    return Lazy(lambda protocol: read(protocol._switchd.head))
+
+
+def _compression_in_use(protocol: Any) -> list[Any]:
+    compression = protocol._perMessageCompress
+    return [] if compression is None else [compression]
+
+
+class Lean(WebSocketServerProtocol):
+    """What stands behind a handler's class."""
+
+    # Copied by autobahn for each instance; here they stand on the class that is made for the handler.
+    CONFIG_ATTRS: list[str] = []
+
+    tcpNoDelay: bool
+    transport: Any
+    _switchd: Link
+
+    # What autobahn's `_connectionMade` and handshake set
+    _perMessageCompress: Any = None
+    autoPingPending: Any = None
+    autoPingPendingCall: Any = None
+    autoPingPendingSent: Any = None
+    autoPingPendingSeq = 0
+    autoPingTimeoutCall: Any = None
+    closeHandshakeTimeoutCall: Any = None
+    closedByMe = False
+    current_frame: Any = None
+    data = b""
+    droppedByMe = False
+    failedByMe = False
+    inside_message = False
+    localCloseCode: Any = None
+    localCloseReason: Any = None
+    openHandshakeTimeoutCall: Any = None
+    remoteCloseCode: Any = None
+    remoteCloseReason: Any = None
+    send_state = WebSocketProtocol.SEND_STATE_GROUND
+    state = WebSocketProtocol.STATE_CONNECTING
+    trackedTimings: Any = None
+    triggered = False
+    wasClean = False
+    wasCloseHandshakeTimeout = False
+    wasMaxFramePayloadSizeExceeded = False
+    wasMaxMessagePayloadSizeExceeded = False
+    wasNotCleanReason: Any = None
+    wasOpenHandshakeTimeout = False
+    wasServerConnectionDropTimeout = False
+    wasServingFlashSocketPolicyFile = False
+    websocket_protocol_in_use: Any = None
+    websocket_version = 13
+
+    _transport_details: Any = Lazy(details)
+    is_closed: Any = Lazy(lambda self: Deferred())
+    is_open: Any = Lazy(_is_open)
+    send_queue: Any = Lazy(_send_queue)
+    trafficStats: Any = Lazy(lambda self: TrafficStats())
+    utf8validator: Any = Lazy(lambda self: Utf8Validator())
+    websocket_extensions_in_use: Any = Lazy(_compression_in_use)
+
+    http_headers: Any = _of_the_request(head.fields)
+    http_request_data: Any = _of_the_request(bytes)
+    http_request_host: Any = _of_the_request(head.host)
+    http_request_params: Any = _of_the_request(head.parameters)
+    http_request_path: Any = _of_the_request(head.path)
+    http_request_uri: Any = _of_the_request(head.target)
+    http_status_line: Any = _of_the_request(head.line)
+    websocket_extensions: Any = _of_the_request(head.extensions)
+    websocket_origin: Any = _of_the_request(head.origin)
+    websocket_protocols: Any = _of_the_request(head.subprotocols)
+
+    def __new__(cls, *arguments: object, **keywords: object) -> Lean:
+        """Before `__init__`, where a handler may ask for `is_open` already."""
+        self = super().__new__(cls)
+        self._switchd = Link()
+        return self
+
+    def __init__(self) -> None:
+        """In autobahn this makes what is made here when it is asked for."""
+
+    def on(self, event: str, handler: Callable[..., object]) -> None:
+        """See autobahn's."""
+        if self._valid_events is None:
+            self.set_valid_events(["message"])
+        super().on(event, handler)
+
+    def onConnect(self, request: Any) -> Any:
+        """See autobahn's."""
+        return None
+
+    def connectionMade(self) -> None:
+        """See autobahn's."""
+        self.peer = peer2str(self.transport)
+        self.transport.setTcpNoDelay(self.tcpNoDelay)
+        self._connectionMade()
+
+    def _connectionMade(self) -> None:
+        self._switchd.is_made = True
+        for name in self._switchd.terms.hidden:
+            made = vars(Lean)[name]
+            setattr(self, name, made.make(self) if isinstance(made, Lazy) else made)
+        self.factory.countConnections += 1
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See autobahn's."""
+        if isinstance(reason.value, _USUAL):
+            self._connectionLost(reason)
+        else:
+            super().connectionLost(reason)
+
+    def _connectionLost(self, reason: Any) -> None:
+        WebSocketProtocol._connectionLost(self, reason)
+        self.factory.countConnections -= 1
+
+
+def hidden(cls: type) -> tuple[str, ...]:
+    """What `Lean` has on the class, and a handler's class hides with something of its own.
+
+    autobahn sets these on the instance, and that stands above any class.
+    """
+    names = [name for name, value in vars(Lean).items() if not (name.startswith("__") or callable(value))]
+    return tuple(name for name in names if name != "CONFIG_ATTRS" and _owner(cls, name) is not Lean)
+
+
+def _owner(cls: type, name: str) -> type:
+    return next(owner for owner in cls.__mro__ if name in vars(owner))
