@@ -55,12 +55,15 @@ class Server:
         header: The `Server` field of responses. Default "switchd"; "" sends none.
         access_log: Where ordinary requests are logged, in combined format: a file, "-" for twistd's own log, "" for
             nowhere. Default "-".
+        http2_engine: What HTTP/2 is spoken with: "lean", switchd's own, or "h2", the package of that name. They say the
+            same; h2 is slower, and older. Default "lean".
     """
 
     advertise: bool = False
     prefer: Literal["client", "server"] = "client"
     header: FieldValue = "switchd"
     access_log: LogFile = "-"
+    http2_engine: Literal["lean", "h2"] = "lean"
 
 
 @frozen

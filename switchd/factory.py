@@ -18,9 +18,8 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from switchd import config, events, http1, http2, plugins, routes
+from switchd import config, engine, events, http1, http2, plugins, routes
 from switchd.decision import Verdict
-from switchd.engine import PREFACE
 from switchd.errors import ConfigurationError, Mistake, RequestError
 from switchd.handover import handover, occupant, pass_half_close, when_lost
 from switchd.interfaces import Request as Asked
@@ -154,6 +153,7 @@ class SwitchFactory(Site):
         self.prefer = settings.prefer
         self.advertise = settings.advertise
         self.header = settings.header.encode("latin-1")
+        self.engine = engine.named(settings.http2_engine)
         self.connections: set[Connection] = set()
         self.entries = assembly.routes.entries
         self.switches = assembly.routes.switches
@@ -285,9 +285,9 @@ class _Preface(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self._received += data
-        if self._received.startswith(PREFACE):
+        if self._received.startswith(engine.PREFACE):
             self._become(self._factory.began_http2(self._connection))
-        elif not PREFACE.startswith(self._received):
+        elif not engine.PREFACE.startswith(self._received):
             self._become_http1()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
