@@ -1,7 +1,7 @@
 """HTTP/2 without I/O: bytes in, events out, and back. The seam: what an engine is, and which there are.
 
-The words are those of RFC 9113. Two engines do the same, as a differential fuzz shows (`tests/engines.py`): `lean` is our
-own, `h2` wraps the package of that name.
+The words are those of RFC 9113. There are two engines, which do the same (`tests/engines.py` compares them): `lean` is
+our own, `h2` wraps the package of that name.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
         ),
         pytest.param(
             "[server]\ncolour = 3",
-            ["server.colour: unknown key; expected advertise, prefer, header, access_log"],
+            ["server.colour: unknown key; expected advertise, prefer, header, access_log, http2_engine"],
             id="unknown key",
         ),
         pytest.param(
@@ -216,7 +216,7 @@ def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
         ),
         pytest.param(
             "server = 5",
-            ["server: expected a table with the keys advertise, prefer, header, access_log, got 5"],
+            ["server: expected a table with the keys advertise, prefer, header, access_log, http2_engine, got 5"],
             id="a section that is no table",
         ),
         pytest.param(
@@ -260,7 +260,7 @@ def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
         ),
         pytest.param(
             '[server]\n"a b\\u001b[31m" = 1',
-            ['server."a b\\u001b[31m": unknown key; expected advertise, prefer, header, access_log'],
+            ['server."a b\\u001b[31m": unknown key; expected advertise, prefer, header, access_log, http2_engine'],
             id="a key that a terminal would obey",
         ),
         pytest.param(
@@ -270,7 +270,7 @@ def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
         ),
         pytest.param(
             '[server]\nkey = "server"',
-            ["server.key: unknown key; expected advertise, prefer, header, access_log"],
+            ["server.key: unknown key; expected advertise, prefer, header, access_log, http2_engine"],
             id="key is no key",
         ),
     ],

@@ -73,7 +73,6 @@ def test_a_built_in_imports_no_more_than_a_third_party_would(name: Path) -> None
         ("switchd.engine", "h2"),
         ("switchd.engines.lean", "h2"),
         ("switchd.engines.lean", "twisted"),
-        ("switchd.factory", "h2"),
         ("switchd.factory", "twisted.internet.reactor"),
         ("switchd.service", "twisted.internet.reactor"),
         ("switchd.tap", "twisted.internet.reactor"),

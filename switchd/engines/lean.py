@@ -291,7 +291,7 @@ class Engine:
         if number not in self._streams:
             return ()
         self._close(number, True)
-        return (Reset(number, *_CODE.unpack(payload), True),)
+        return (Reset(number, _CODE.unpack(payload)[0], True),)
 
     def _settings(self, flags: int, stream: int, payload: bytes) -> Sequence[Event]:
         """Section 6.5."""
