@@ -4,16 +4,18 @@ Most requests of a connection have the same header fields as one before, and so 
 header fields is unchanged the same block means the same fields, and the same fields may be sent as the same block. So
 what was worked out is kept until the table changes, and no longer.
 
-Reading is done by the package hpack. Writing is done here: what is likely to come again enters the table, what is not
-is sent as it is, what is secret is marked so. Nothing is Huffman-coded: what comes again is a byte, whatever it was.
+What is likely to come again enters the table of what we send, what is not is sent as it is, and what is secret is marked
+so. Nothing that we send is Huffman-coded: what comes again is a byte, whatever it was. The package hpack has the code,
+to read it, and the static table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from hpack import Decoder as Tables
-from hpack import HPACKError, OversizedHeaderListError
+from hpack import HPACKError
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
 
 from switchd.engines.bounds import TABLE_BYTES
 from switchd.frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, Violation
@@ -39,6 +41,9 @@ _LONGEST_ENTRY = TABLE_BYTES // 4
 _STATIC_ENTRIES = 61
 # Section 2.3.1.
 
+_LONGEST_INTEGER = 5
+# In bytes behind the first: more than 32 bits.
+
 
 def _size(fields: Sequence[Header]) -> int:
     return sum(len(name) + len(value) + ENTRY_BYTES for name, value in fields)
@@ -51,10 +56,14 @@ class Decoder:
         list_bytes: The longest list that is read, as section 6.5.2 of RFC 9113 counts it.
     """
 
-    __slots__ = ("_memo", "_room", "_tables")
+    __slots__ = ("_bytes", "_changes", "_entries", "_list_bytes", "_memo", "_most", "_room")
 
     def __init__(self, list_bytes: int) -> None:
-        self._tables = Tables(list_bytes)
+        self._list_bytes = list_bytes
+        self._entries: list[Header] = []  # the dynamic table, oldest first
+        self._bytes = 0
+        self._most = TABLE_BYTES
+        self._changes = 0  # of the table
         self._memo: dict[bytes, tuple[Header, ...]] = {}
         self._room = MEMO_BYTES
 
@@ -65,22 +74,18 @@ class Decoder:
             Violation: They cannot be read, or are too long; so the table is lost, and the connection with it.
         """
         found = self._memo.get(block)
-        return self._read(block) if found is None else found
-
-    def _read(self, block: bytes) -> tuple[Header, ...]:
-        before = self._state()
+        if found is not None:
+            return found
+        changes = self._changes
         try:
-            fields = tuple([(bytes(name), bytes(value)) for name, value in self._tables.decode(block, raw=True)])
-        except OversizedHeaderListError as error:
-            raise Violation(ENHANCE_YOUR_CALM, str(error)) from error
-        except HPACKError as error:
-            raise Violation(COMPRESSION_ERROR, str(error)) from error
-        after = self._state()
-        if after == before and after[1] is before[1]:
-            self._keep(block, fields)
-        else:
+            fields = tuple(self._fields(block))
+        except (IndexError, HPACKError) as error:  # it ends where something is still to come, or is no Huffman code
+            raise _unreadable(str(error)) from error
+        if changes != self._changes:
             self._memo.clear()
             self._room = MEMO_BYTES
+        else:
+            self._keep(block, fields)
         return fields
 
     def _keep(self, block: bytes, fields: tuple[Header, ...]) -> None:
@@ -89,10 +94,69 @@ class Decoder:
             self._memo[block] = fields
             self._room -= size
 
-    def _state(self) -> tuple[int, object, int]:
-        """What is another after any change of the table: what is added becomes the newest, if only as an object."""
-        entries = self._tables.header_table.dynamic_entries
-        return len(entries), entries[0] if entries else None, self._tables.header_table_size
+    def _fields(self, block: bytes) -> Iterator[Header]:
+        """Section 6, a field at a time, until they are too long together."""
+        at, size = 0, 0
+        while at < len(block):
+            first = block[at]
+            if first & 0x80:
+                index, at = _read_integer(block, at, 0x7F)
+                field = self._entry(index)
+            elif first & 0x40:
+                field, at = self._literal(block, at, 0x3F)
+                self._add(field)
+            elif first & 0x20:
+                if size:
+                    raise _unreadable("the table's size changes behind a field")
+                most, at = _read_integer(block, at, 0x1F)
+                self._resize(most)
+                continue
+            else:
+                field, at = self._literal(block, at, 0x0F)
+            size += len(field[0]) + len(field[1]) + ENTRY_BYTES
+            if size > self._list_bytes:
+                raise Violation(ENHANCE_YOUR_CALM, f"the header fields have more than {self._list_bytes} bytes")
+            yield field
+
+    def _literal(self, block: bytes, at: int, mask: int) -> tuple[Header, int]:
+        """Section 6.2."""
+        index, at = _read_integer(block, at, mask)
+        if index:
+            name = self._entry(index)[0]
+        else:
+            name, at = _read_string(block, at)
+        value, at = _read_string(block, at)
+        return (name, value), at
+
+    def _entry(self, index: int) -> Header:
+        """Section 2.3.3."""
+        if 0 < index <= _STATIC_ENTRIES:
+            return _STATIC[index]
+        if not 0 < index - _STATIC_ENTRIES <= len(self._entries):
+            raise _unreadable(f"there is no entry {index} in the table")
+        return self._entries[_STATIC_ENTRIES - index]
+
+    def _add(self, entry: Header) -> None:
+        """Section 4.4; one that is too large leaves nothing."""
+        size = len(entry[0]) + len(entry[1]) + ENTRY_BYTES
+        self._shrink(max(0, self._most - size))
+        if size <= self._most:
+            self._entries.append(entry)
+            self._bytes += size
+        self._changes += 1
+
+    def _resize(self, most: int) -> None:
+        """Section 6.3."""
+        if most > TABLE_BYTES:
+            raise _unreadable("the table is larger than we allow")
+        self._most = most
+        self._shrink(most)
+        self._changes += 1
+
+    def _shrink(self, to: int) -> None:
+        """Evict the oldest (sections 4.3 and 4.4)."""
+        while self._bytes > to:
+            self._bytes -= _size((self._entries.pop(0),))
 
 
 class Encoder:
@@ -195,11 +259,35 @@ def _literal(pattern: int, bits: int, name: bytes, value: bytes) -> bytes:
     return _integer(pattern, bits, index) + spelled + _integer(0, 7, len(value)) + value
 
 
-def _static() -> dict[Header, int]:
-    """The static table (appendix A), as hpack knows it."""
-    table = Tables().header_table
-    return {table.get_by_index(index): index for index in range(1, _STATIC_ENTRIES + 1)}
+def _read_integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
+    """An integer whose first bits are in the byte there, and where it ends (section 5.1)."""
+    value = block[at] & mask
+    at += 1
+    if value < mask:
+        return value, at
+    for shift in range(0, _LONGEST_INTEGER * 7, 7):
+        byte = block[at]
+        at += 1
+        value += (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise _unreadable("an integer is too long")
 
 
-_WHOLE = _static()
+def _read_string(block: bytes, at: int) -> tuple[bytes, int]:
+    """A string, and where it ends (section 5.2)."""
+    is_coded = block[at] & 0x80
+    length, at = _read_integer(block, at, 0x7F)
+    end = at + length
+    if end > len(block):
+        raise _unreadable("a string is not complete")
+    return decode_huffman(block[at:end]) if is_coded else block[at:end], end
+
+
+def _unreadable(why: str) -> Violation:
+    return Violation(COMPRESSION_ERROR, why)  # RFC 9113 section 4.3
+
+
+_STATIC = ((b"", b""), *HeaderTable.STATIC_TABLE)
+_WHOLE = {entry: index for index, entry in enumerate(_STATIC) if index}
 _NAMES = {name: index for (name, _), index in reversed(_WHOLE.items())}  # of several, the first
