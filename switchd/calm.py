@@ -79,6 +79,8 @@ class Calm:
         block_bytes: The longest list of header fields that is read, compressed.
     """
 
+    __slots__ = ("_block", "_block_bytes", "_idle", "_now", "_resets")
+
     def __init__(self, now: Callable[[], float], block_bytes: int) -> None:
         self._now = now
         self._resets = Bucket(*RESETS)
@@ -95,18 +97,33 @@ class Calm:
         if frame.kind == RST_STREAM:
             self.cut()
         elif frame.kind in (HEADERS, CONTINUATION):
-            self._block = frame.length + (self._block if frame.kind == CONTINUATION else 0)
-            if self._block > self._block_bytes:
-                raise Violation(ENHANCE_YOUR_CALM, "the header fields are too long")
-        elif frame.kind == SETTINGS and frame.length > 6 * MOST_SETTINGS:
-            raise Violation(ENHANCE_YOUR_CALM, "too many settings at once")
+            self.fragment(frame.length, frame.kind == HEADERS)
+        elif frame.kind == SETTINGS:
+            self.settings(frame.length)
         elif frame.kind != DATA or (frame.is_empty and not frame.flags & END_STREAM):
-            self._take_idle()
+            self.idle()
 
     def nothing(self, frame: Frame) -> None:
         """It had no effect: if it is DATA or a list of header fields, then for a stream that is gone (section 5.1)."""
         if frame.kind == DATA or (frame.kind in (HEADERS, CONTINUATION) and frame.flags & END_HEADERS):
-            self._take_idle()
+            self.idle()
+
+    def fragment(self, length: int, first: bool) -> None:
+        """Part of a list of header fields has come, in so many bytes."""
+        self._block = length if first else self._block + length
+        if self._block > self._block_bytes:
+            raise Violation(ENHANCE_YOUR_CALM, "the header fields are too long")
+
+    def settings(self, length: int) -> None:
+        """Settings have come, in so many bytes."""
+        if length > 6 * MOST_SETTINGS:
+            raise Violation(ENHANCE_YOUR_CALM, "too many settings at once")
+        self.idle()
+
+    def idle(self) -> None:
+        """A frame that asks for nothing has come."""
+        if not self._idle.take(self._now()):
+            raise Violation(ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
 
     def cut(self) -> None:
         """A stream was cut short by the client, or because of it."""
@@ -122,7 +139,3 @@ class Calm:
                 each in a frame (CVE-2019-9511), shall not earn the next.
         """
         self._idle.give(length / BYTES_PER_UPDATE + (0 if short else UPDATES_PER_FRAME))
-
-    def _take_idle(self) -> None:
-        if not self._idle.take(self._now()):
-            raise Violation(ENHANCE_YOUR_CALM, "too many frames that ask for nothing")

@@ -56,6 +56,8 @@ class Server:
         access_log: Where ordinary requests are logged, in combined format: a file, "-" for twistd's own log, "" for
             nowhere. Default "-".
         switch_log: Whether each switch, and its end, is a line of twistd's log. Default true.
+        http2_engine: What HTTP/2 is spoken with: "lean", switchd's own, or "h2", the package of that name. They say the
+            same; h2 is slower, and older. Default "lean".
     """
 
     advertise: bool = False
@@ -63,6 +65,7 @@ class Server:
     header: FieldValue = "switchd"
     access_log: LogFile = "-"
     switch_log: bool = True
+    http2_engine: Literal["lean", "h2"] = "lean"
 
 
 @frozen

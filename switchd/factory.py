@@ -18,7 +18,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from switchd import access, config, events, http1, http2, negotiation, plugins, routes
+from switchd import access, config, engine, events, http1, http2, negotiation, plugins, routes
 from switchd.deadlines import Deadlines
 from switchd.decision import Verdict
 from switchd.errors import ConfigurationError, Mistake, RequestError
@@ -173,6 +173,7 @@ class SwitchFactory(Site):
         self.prefer = settings.prefer
         self.advertise = settings.advertise
         self.header = settings.header.encode("latin-1")
+        self.engine = engine.named(settings.http2_engine)
         self.connections: set[Connection] = set()
         self.entries = assembly.routes.entries
         self.speaks_h2c = any(http2.TOKEN in entry.tokens for entry in assembly.routes.entries)

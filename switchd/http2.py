@@ -484,7 +484,7 @@ class Session(Protocol):
         self.server = server
         self.connection = connection
         self.secure = False
-        self.engine = engine.Engine(server.limits.streams, server.limits.head_bytes, server.reactor.seconds)
+        self.engine = server.engine(server.limits.streams, server.limits.head_bytes, server.reactor.seconds)
         self._replay = replay
         self._settings = settings
         self._streams: dict[int, Stream] = {}

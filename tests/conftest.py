@@ -9,6 +9,9 @@ import pytest
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
+from switchd import engine
+from tests.serving import having
+
 
 @implementer(ILogObserver)
 class FailureObserver:
@@ -30,3 +33,13 @@ def logged() -> Iterator[list[type[BaseException]]]:
     globalLogPublisher.addObserver(observer)
     yield observer.found
     globalLogPublisher.removeObserver(observer)
+
+
+@pytest.fixture(scope="module", params=engine.NAMES)
+def http2_engine(request: pytest.FixtureRequest) -> Iterator[engine.Name]:
+    """For the `pytestmark` of a module: its tests are run with each engine of HTTP/2.
+
+    Not for those of hypothesis: pytest-twisted wraps each of them anew for each parameter, the other wrapping included.
+    """
+    with having(request.param):
+        yield request.param

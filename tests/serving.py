@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Protocol
@@ -13,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.web.resource import IResource, Resource
 from zope.interface import implementer
 
-from switchd import config, events
+from switchd import config, engine, events
 from switchd.factory import Assembly, SwitchFactory
 from switchd.interfaces import Accept, Answer, ISwitch, Offer, Request
 from switchd.negotiation import Entry
@@ -127,7 +129,12 @@ class Site:
         root: What ordinary requests get. None: a `Page`.
         settings: TOML for `[server]` and `[limits]`.
         clock: Time. None: a clock of its own.
+
+    Attributes:
+        http2_engine: What all that are made have as `server.http2_engine`; see `having`.
     """
+
+    http2_engine: ClassVar[engine.Name] = config.Server().http2_engine
 
     def __init__(
         self,
@@ -141,6 +148,7 @@ class Site:
         listen = ("tcp:0",)
         parsed, mistakes = config.parse(settings, "test.toml", Path(), listen)
         assert mistakes == ()
+        parsed = evolve(parsed, server=evolve(parsed.server, http2_engine=self.http2_engine))
         if isinstance(switches, Mapping):
             switches = [Entry(path, "shout", (b"shout",), switch) for path, switch in switches.items()]
         self.events: list[events.Event] = []
@@ -154,6 +162,16 @@ class Site:
     def told(self, event: type[Any]) -> list[Any]:
         """The events of one type."""
         return [one for one in self.events if isinstance(one, event)]
+
+
+@contextmanager
+def having(http2_engine: engine.Name) -> Iterator[None]:
+    """All servers that are made in this context have that engine."""
+    before, Site.http2_engine = Site.http2_engine, http2_engine
+    try:
+        yield
+    finally:
+        Site.http2_engine = before
 
 
 def answers(data: bytes) -> list[tuple[int, dict[bytes, bytes], bytes]]:

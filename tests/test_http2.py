@@ -40,6 +40,8 @@ from tests.http2_client import WIDE, Client, end_all, over_http1, site
 from tests.serving import Says, Site
 from tests.wires import CLEAR, Kind, TLSWire, one
 
+pytestmark = pytest.mark.usefixtures("http2_engine")
+
 MB = 1_000_000
 clear_kind = pytest.mark.parametrize("kind", CLEAR.values(), ids=CLEAR)
 

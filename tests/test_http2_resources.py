@@ -20,6 +20,8 @@ from tests.http2_client import Client, end_all, joined, over_http1, site
 from tests.test_sockets import serving
 from tests.wires import with_reactor
 
+pytestmark = pytest.mark.usefixtures("http2_engine")
+
 CHUNKS = [b"x" * 30_000, b"", b"y" * 100_000, b"z"]
 
 

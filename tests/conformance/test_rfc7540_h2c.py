@@ -41,6 +41,8 @@ from tests.frames import (
 from tests.serving import Site, answers, statuses
 from tests.wires import TLSWire
 
+pytestmark = pytest.mark.usefixtures("http2_engine")
+
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
 
 

@@ -6,11 +6,14 @@ the frame that was too many is not, and neither is any later segment.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
 from hyperframe.frame import PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
+from twisted.internet.task import Clock
 
 from switchd import calm, engine
 from tests.frames import (
@@ -48,6 +51,8 @@ from tests.frames import (
     site,
     update,
 )
+
+pytestmark = pytest.mark.usefixtures("http2_engine")
 
 (BURST, RATE), (IDLE_BURST, IDLE_RATE) = calm.RESETS, calm.IDLE_FRAMES
 LATER = block(request((b":path", b"/later")))
@@ -230,10 +235,24 @@ def test_cve_2020_11080_a_frame_has_only_so_many_of_them(connect: Connect) -> No
 def test_settings_that_nobody_knows_are_not_kept(connect: Connect) -> None:
     """h2 would keep 65536 of them, some 50 MB, and look at each of them for each SETTINGS frame that follows."""
     peer = connect()
+    inside = peer.wire.transport.protocol.engine
+    before = _objects(inside)
     for start in range(10, 10_000, calm.MOST_SETTINGS):
         peer.send(settings(*((key, 1) for key in range(start, start + calm.MOST_SETTINGS))))
     assert peer.works
-    assert len(peer.wire.transport.protocol.engine._h2.remote_settings) < 10
+    assert _objects(inside) < before + 100
+
+
+def _objects(root: object) -> int:
+    """How many objects of its own something holds, in containers of any depth."""
+    found: dict[int, object] = {}
+    waiting = [root]
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in found and not isinstance(one, type | FunctionType | ModuleType | Clock):
+            found[id(one)] = one
+            waiting += gc.get_referents(one)
+    return len(found)
 
 
 def test_a_table_of_any_size_that_the_client_allows_is_not_filled(connect: Connect) -> None:

@@ -68,6 +68,8 @@ from tests.frames import (
 )
 from tests.serving import statuses
 
+pytestmark = pytest.mark.usefixtures("http2_engine")
+
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:

@@ -6,8 +6,12 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from switchd import engine
 from tests import frames
 from tests.frames import END_HEADERS, END_STREAM, HELLO, INITIAL_WINDOW_SIZE, PADDED, PREFACE, SETTLED, request
+from tests.serving import having
+
+ENGINES = st.sampled_from(engine.NAMES)
 
 LIMITS = """
 limits.streams = 3
@@ -58,15 +62,16 @@ UPGRADE = (
 
 
 # Of a form that is none, the parser that twisted.web uses leaves a temporary file to the garbage collector.
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     hello=st.sampled_from([HELLO, HELLO, UPGRADE + HELLO, b""]),
     session=st.lists(FRAMES, max_size=12).map(b"".join),
     cut=st.integers(1, 400),
     seconds=st.sampled_from([0, 0, 21, 61]),
+    http2_engine=ENGINES,
 )
-def test_any_bytes_end_well(hello: bytes, session: bytes, cut: int, seconds: float) -> None:
-    with frames.peers() as connect:
+def test_any_bytes_end_well(hello: bytes, session: bytes, cut: int, seconds: float, http2_engine: engine.Name) -> None:
+    with having(http2_engine), frames.peers() as connect:
         whole, in_pieces = connect(LIMITS, hello), connect(LIMITS, hello)
         whole.send(session)
         for at in range(0, len(session), cut):
@@ -83,9 +88,11 @@ def test_any_bytes_end_well(hello: bytes, session: bytes, cut: int, seconds: flo
             assert peer.wire.closed, "every wait ends"
 
 
-@settings(max_examples=100, deadline=None)
-@given(at=st.integers(0, 400), what=st.binary(min_size=1, max_size=3), put_in=st.booleans())
-def test_a_right_session_with_something_wrong_in_it_ends_well(at: int, what: bytes, put_in: bool) -> None:
+@settings(max_examples=200, deadline=None)
+@given(at=st.integers(0, 400), what=st.binary(min_size=1, max_size=3), put_in=st.booleans(), http2_engine=ENGINES)
+def test_a_right_session_with_something_wrong_in_it_ends_well(
+    at: int, what: bytes, put_in: bool, http2_engine: engine.Name
+) -> None:
     right = (
         HELLO
         + SETTLED
@@ -99,7 +106,7 @@ def test_a_right_session_with_something_wrong_in_it_ends_well(at: int, what: byt
     )
     at %= len(right)
     wrong = right[:at] + what + right[at if put_in else at + len(what) :]
-    with frames.peers() as connect:
+    with having(http2_engine), frames.peers() as connect:
         whole, bytewise = connect(hello=wrong), connect(hello=b"")
         bytewise.send_each(wrong[index : index + 1] for index in range(len(wrong)))
         for peer in (whole, bytewise):

@@ -28,6 +28,8 @@ from tests.frames import (
     site,
 )
 
+pytestmark = pytest.mark.usefixtures("http2_engine")
+
 TRAILERS = END_STREAM | END_HEADERS
 
 

@@ -1,0 +1,79 @@
+"""What an engine of HTTP/2 tells of: values."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from switchd.interfaces import Header
+
+
+@frozen
+class Asked:
+    """A client has opened a stream.
+
+    Attributes:
+        stream: Its number.
+        fields: Header fields and pseudo-header fields, in order, as they came: not yet looked at.
+    """
+
+    stream: int
+    fields: tuple[Header, ...]
+
+
+@frozen
+class Data:
+    """Part of a stream's body. `length` is to be given back by `Engine.consumed`; it counts the padding too."""
+
+    stream: int
+    data: bytes
+    length: int
+
+
+@frozen
+class Ended:
+    """The client has ended its side of a stream, perhaps with trailers: not yet looked at, like `Asked.fields`."""
+
+    stream: int
+    trailers: tuple[Header, ...] = ()
+
+
+@frozen
+class Reset:
+    """A stream is gone: the client has reset it, or has broken a rule on it (`by_client` false)."""
+
+    stream: int
+    code: int
+    by_client: bool
+
+
+@frozen
+class Opened:
+    """More may be sent: on a stream, or, where it is 0, on all."""
+
+    stream: int
+
+
+@frozen
+class Acknowledged:
+    """The client has seen our settings."""
+
+
+@frozen
+class Ponged:
+    """Our ping has come back."""
+
+
+@frozen
+class Farewell:
+    """The client opens no more streams."""
+
+
+@frozen
+class Failed:
+    """The connection is over: the client broke a rule. The output ends with the GOAWAY that says so."""
+
+    code: int
+    why: str
+
+
+Event = Asked | Data | Ended | Reset | Opened | Acknowledged | Ponged | Farewell | Failed
