@@ -19,7 +19,7 @@ from switchd.interfaces import Range
 SHORT = 18
 """Digits of an integer that takes a machine word, and no care."""
 
-_ARE_SHORT = re.compile(rb"(?:-?[0-9]{1,%d}\n)+" % SHORT).fullmatch
+_ARE_SHORT = re.compile(rb"(?:-?[0-9]{1,%d}\r?\n)+" % SHORT).fullmatch
 _INTEGER = re.compile(rb"[ \t]*([+-]?([0-9]+))[ \t]*\r?").fullmatch
 # Not int(): it takes quadratic time, and Python refuses it past 4,300 digits. This is exact for any number of digits.
 _EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact])
