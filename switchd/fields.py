@@ -27,6 +27,9 @@ _PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path"})
 HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 """Fields about one connection of HTTP/1.1 (section 8.2.2): malformed in a request, left out of an answer."""
 
+_MEANT = frozenset({b"host", b"cookie", b"content-length", b"expect"})
+"""Fields that mean something here."""
+
 _KNOWN = frozenset(
     b"""
     accept accept-charset accept-encoding accept-language access-control-request-headers
@@ -90,21 +93,21 @@ def read(fields: tuple[Header, ...], limits: Limits) -> Head:
     known = _remembered.get(fields)
     if known is not None and known[0] is limits:
         return known[1]
-    head = _read(fields, limits)
-    _remember(fields, limits, head)
-    return head
-
-
-def _remember(fields: tuple[Header, ...], limits: Limits, head: Head) -> None:
-    if _size(fields) <= REMEMBERED_BYTES and _SECRET.isdisjoint([name for name, _ in fields]):
+    size = _size(fields)
+    head = _read(fields, size, limits)
+    if size <= REMEMBERED_BYTES and _SECRET.isdisjoint([name for name, _ in head.headers]):
         if len(_remembered) >= REMEMBERED_HEADS:
             _remembered.clear()
         _remembered[fields] = limits, head
+    return head
 
 
-def _read(fields: tuple[Header, ...], limits: Limits) -> Head:
+def _read(fields: tuple[Header, ...], size: int, limits: Limits) -> Head:
     pseudo, headers = _parted(fields)
-    _check_list(fields, limits)
+    if size > limits.head_bytes:
+        raise RequestError(431, "the header fields of the request are longer than this server takes")
+    if len(fields) > limits.header_count:
+        raise RequestError(431, "the request has more header fields than this server takes")
     method = pseudo.get(b":method", b"")
     if not _IS_METHOD(method):
         raise Malformed("no :method")
@@ -112,13 +115,14 @@ def _read(fields: tuple[Header, ...], limits: Limits) -> Head:
         _check_connect(pseudo)
         raise RequestError(501, "this server is no proxy")
     path = _path(method, pseudo)
-    host = _host(pseudo.get(b":authority"), headers)
-    length = _length(headers)
+    meant = [field for field in headers if field[0] in _MEANT]
+    host = _host(pseudo.get(b":authority"), meant)
+    length = _length(meant)
     if length is not None and length > limits.body_bytes:
         raise messages.too_long()
-    expected = [value.lower() for name, value in headers if name == b"expect"]
+    expected = [value.lower() for name, value in meant if name == b"expect"]
     others = [header for header in headers if header[0] not in (b"host", b"cookie")]
-    whole = ((b"host", host), *others, *_cookies(headers))
+    whole = ((b"host", host), *others, *_cookies(meant))
     return Head(method, path, whole, length, expected == [b"100-continue"])
 
 
@@ -134,15 +138,22 @@ def check_trailers(trailers: tuple[Header, ...]) -> None:
     Raises:
         Malformed: They may not.
     """
+    _size(trailers)
     pseudo, _ = _parted(trailers)
     if pseudo:
         raise Malformed("a pseudo-header field in trailers")
 
 
+def _size(fields: tuple[Header, ...]) -> int:
+    """How long the list is (section 6.5.2). Malformed, if there is a control character anywhere in it."""
+    whole = b"".join(chain.from_iterable(fields))
+    if whole.translate(None, _VALUE_BYTES):
+        raise Malformed("a control character")
+    return len(whole) + FIELD_OVERHEAD * len(fields)
+
+
 def _parted(fields: tuple[Header, ...]) -> tuple[dict[bytes, bytes], list[Header]]:
     """Pseudo-header fields, each of which comes once and before all others, and the rest."""
-    if b"".join(chain.from_iterable(fields)).translate(None, _VALUE_BYTES):
-        raise Malformed("a control character")
     pseudo: dict[bytes, bytes] = {}
     headers: list[Header] = []
     for field in fields:
@@ -166,17 +177,6 @@ def _check_name(name: bytes, value: bytes) -> None:
         raise Malformed("a field name that is none")
     if name in HOP_BY_HOP or (name == b"te" and value.lower() != b"trailers"):
         raise Malformed("a field about a connection of HTTP/1.1")
-
-
-def _check_list(fields: tuple[Header, ...], limits: Limits) -> None:
-    if _size(fields) > limits.head_bytes:
-        raise RequestError(431, "the header fields of the request are longer than this server takes")
-    if len(fields) > limits.header_count:
-        raise RequestError(431, "the request has more header fields than this server takes")
-
-
-def _size(fields: tuple[Header, ...]) -> int:
-    return sum(map(len, chain.from_iterable(fields))) + FIELD_OVERHEAD * len(fields)
 
 
 def _check_connect(pseudo: dict[bytes, bytes]) -> None:

@@ -494,7 +494,7 @@ class Session(Protocol):
         self._blocked: dict[Stream, None] = {}  # those whose window is closed, or that of the connection
         self.demands = _demands(server.entries)
         self._begun: list[Stream] = []  # in this turn
-        self._idle = False
+        self._idle = False  # it has asked for nothing since its last answer
         self._full = False
         self._in_turn = False
         self._last = frames.LAST_STREAM  # later ones are refused
