@@ -88,6 +88,12 @@ class OrdinaryRequest(server.Request):
             self.requestHeaders.removeHeader(b"Transfer-Encoding")
             self.requestHeaders.addRawHeader(b"Content-Length", b"%d" % length)
 
+    def finish(self) -> None:
+        """See `twisted.web.server.Request`; there, an encoder has the last word even where there is no content."""
+        if self.method == b"HEAD" or self.code in NO_BODY_CODES:
+            self._encoder = None
+        super().finish()
+
     def answer(self, status: int, headers: tuple[Header, ...], body: bytes, close: bool = False) -> None:
         """An answer of our own, or of a switch that refuses."""
         self.setResponseCode(status, messages.reason(status))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 from twisted.web import server
-from twisted.web.resource import Resource
+from twisted.web.resource import EncodingResourceWrapper, Resource
 
 from switchd.testing import Wire
 from tests.serving import Site
@@ -104,3 +104,20 @@ def test_is_twisted_webs(method: bytes, render: Callable[[Any], Any]) -> None:
     theirs = Wire(server.Site(Page(render), reactor=clock), clock)
     theirs.send(request)
     assert lines(ours.received) == lines(theirs.received)
+
+
+@pytest.mark.parametrize("status", [200, 204, 304])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_what_has_no_content_has_none_of_an_encoder_either(method: bytes, status: int) -> None:
+    """twisted.web's own request sends what its encoder says at the end, which the client takes for the next answer."""
+
+    def render(request: Any) -> bytes:
+        request.setResponseCode(status)
+        return b"" if status != 200 else b"hello"
+
+    root = EncodingResourceWrapper(Page(render), [server.GzipEncoderFactory()])
+    wire = Site(root=root).connect()
+    wire.send(method + b" / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n")
+    head, _, content = wire.received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d" % status)
+    assert bool(content) == (method == b"GET" and status == 200)
