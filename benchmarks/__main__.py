@@ -31,21 +31,20 @@ def main() -> int:
     reactor = arguments.reactor
     if reactor is None:
         reactor = OWN_REACTOR if OWN_REACTOR in reactors() else ""
-    quick = arguments.quick
     chosen = {name: getattr(arguments, name) for name in ("seconds", "rounds", "connections", "switches")}
-    effort = replace(QUICK if quick else FULL, **{name: value for name, value in chosen.items() if value is not None})
-    rows = [row for row in ROWS if arguments.row.lower() in row.name.lower() and not (quick and row.deed == "growth")]
+    effort = replace(
+        QUICK if arguments.quick else FULL, **{name: value for name, value in chosen.items() if value is not None}
+    )
     about = (
         f"switchd runs under `twistd{f' --reactor {reactor}' if reactor else ''}` with `benchmarks/switchd.toml`;"
         f" {effort.rounds} rounds of {effort.seconds:g} s."
     )
     say(f"{about}\n{report.machine()}\n")
-    only = frozenset(arguments.servers.split(",")) if arguments.servers else None
-    bench = Bench(cache, effort, reactor, only)
+    bench = Bench(cache, effort, reactor, arguments.servers)
     start = time.monotonic()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # not without ending the servers
     try:
-        for row in rows:
+        for row in arguments.rows:
             _measure(bench, row)
     finally:
         bench.close()
@@ -62,7 +61,7 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--quick", action="store_true", help="in a minute: rougher, with fewer peers, without the row on growth")
     add("--row", default="", metavar="TEXT", help="only rows with this in their name")
-    add("--servers", default="", metavar="NAMES", help=f"only these, with commas between: {', '.join(BY_NAME)}")
+    add("--servers", type=_servers, metavar="NAMES", help=f"only these, with commas between: {', '.join(BY_NAME)}")
     add(
         "--reactor",
         metavar="NAME",
@@ -74,7 +73,19 @@ def _arguments() -> argparse.Namespace:
     add("--switches", type=int, help="in the row on growth")
     add("--markdown", type=Path, metavar="FILE", help="a page whose table is written anew: docs/performance.md")
     add("--cache", type=Path, default=ROOT / ".bench", metavar="FOLDER", help="where what is fetched and built is kept")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    named = [row for row in ROWS if arguments.row.lower() in row.name.lower()]
+    arguments.rows = [row for row in named if not (arguments.quick and row.deed == "growth")]
+    if not arguments.rows:
+        parser.error(f'there is no row with "{arguments.row}" in its name')
+    return arguments
+
+
+def _servers(names: str) -> frozenset[str]:
+    chosen = frozenset(names.split(","))
+    if not chosen <= BY_NAME.keys():
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(chosen - BY_NAME.keys()))}")
+    return chosen
 
 
 def _measure(bench: Bench, row: Row) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.measure import Outcome
+from benchmarks.cache import Cache, Missing
+from benchmarks.measure import QUICK, Bench, Outcome
 from benchmarks.rows import ROWS, US, Goal, Row
 from benchmarks.servers import BY_NAME, PATHS
 
@@ -87,6 +88,29 @@ def test_a_page_without_a_place_for_it_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no place"):
         report.write(page, "new")
     assert page.read_text() == "nothing"
+
+
+class TestWhatCannotBeHad:
+    @pytest.fixture(autouse=True)
+    def nothing_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", "")
+
+    @pytest.mark.parametrize("name", ["client", "go", "h2load", "node", "ws"])
+    def test_a_need_says_which_program_is_missing(self, name: str, tmp_path: Path) -> None:
+        with pytest.raises(Missing, match="there is no (gcc|go|h2load|node|npm) here"):
+            Cache(tmp_path).need(name)
+
+    def test_a_row_without_its_client_is_not_measured(self, tmp_path: Path) -> None:
+        with pytest.raises(Missing, match="there is no gcc here"):
+            Bench(Cache(tmp_path), QUICK).measure(ROWS[0])
+
+    def test_a_server_without_its_needs_is_missing(self, tmp_path: Path) -> None:
+        cache = Cache(tmp_path)
+        (tmp_path / "client").touch()  # newer than its sources
+        bench = Bench(cache, QUICK, only=frozenset(["node"]))
+        found = bench.measure(ROWS[0])
+        assert found.missing == {"node": "there is no node here"}
+        assert report.goals([found])[1][2:] == ("no node", "", "?")
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
