@@ -13,6 +13,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
+from switchd.transports.connections import Connection, Turn, UNIXConnection
+
 epollreactor = pytest.importorskip("twisted.internet.epollreactor")
 
 
@@ -77,6 +79,22 @@ def test_what_was_written_is_in_the_list_until_it_is_tried_and_then_in_the_buffe
     assert connection.doWrite() is None
     assert (connection._tempDataBuffer, connection._tempDataLen) == ([], 0)
     assert (connection.dataBuffer, connection.offset) == (b"abc", 1)
+
+
+@pytest.mark.parametrize(("twisteds", "ours"), [(tcp.Server, Connection), (unix.Server, UNIXConnection)])
+def test_a_connection_of_ours_is_made_as_twisteds_is(twisteds: Any, ours: Any) -> None:
+    client: Any = ("2001:db8::1", 1, 0, 0) if twisteds is tcp.Server else "/a/path"
+    one, other = socket.socketpair()
+    with one, other:
+        protocol, reactor, port = Protocol(), Reactor(), tcp.Port(0, None)  # type: ignore[arg-type]
+        turn = Turn(reactor)
+        arguments = (one, protocol, client, port, 7, reactor)
+        expected = vars(twisteds(*arguments))
+        made = ours(*arguments, turn=turn)
+        found = dict(vars(made))
+        assert found.pop("_turn") is turn
+        assert (expected.pop("logstr"), expected.pop("repstr")) == (made.logPrefix(), repr(made))
+        assert found == expected
 
 
 def test_losing_a_connection_stops_its_writing(connection: Any) -> None:
