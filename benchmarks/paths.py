@@ -142,7 +142,9 @@ class Memory:
         """One says, everybody hears it."""
 
         def prepare() -> list[Wire]:
-            return [self.open(OPENING % b"broadcast" + b"\r\n") for _ in range(READERS)]
+            wires = [self.open(OPENING % b"broadcast" + b"\r\n") for _ in range(READERS)]
+            work(wires)
+            return wires
 
         def work(wires: list[Wire]) -> bytes:
             wires[0].send(frame(LONG[:128]))
