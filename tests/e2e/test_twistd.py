@@ -103,8 +103,11 @@ class TestOptions:
             assert path.is_socket()
         assert not path.exists()
 
-    def test_a_daemon_serves_writes_its_log_and_ends(self, tmp_path: Path, config: Path) -> None:
-        with daemon(tmp_path, "switchd", "--config", config.name) as log:
+    @pytest.mark.parametrize("options", [(), ("--reactor", "switchd")], ids=["twistd's reactor", "ours"])
+    def test_a_daemon_serves_writes_its_log_and_ends(
+        self, tmp_path: Path, config: Path, options: tuple[str, ...]
+    ) -> None:
+        with daemon(tmp_path, *options, "switchd", "--config", config.name) as log:
             found = re.search(r"listening on tcp ([\d.]+):(\d+)", log.read_text())
             assert found
             with switched(found[1], int(found[2])):

@@ -431,6 +431,18 @@ class TestMistakes:
         assert server.socket.asked == [0]
         assert at.reactor.getWriters() == []
 
+    @in_all_of_ours
+    def test_half_closing_when_all_is_over_does_nothing(self, at: Loop, logged: list[Any]) -> None:
+        server = Server(lambda server, data: server.transport.loseConnection())
+        (client,) = connected(at, server)
+        client.send(b"x")
+        at.until(lambda: server.told)
+        server.transport.loseWriteConnection()
+        at.turn()
+        at.turn()
+        assert (logged, server.told) == ([], [ConnectionDone])
+        assert at.reactor.getWriters() == []
+
 
 class TestFileDescriptors:
     @pytest.mark.parametrize("at", [way for way in WAYS if way.endswith("unix")], indirect=True)
