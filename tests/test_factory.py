@@ -12,7 +12,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from switchd import config
+from switchd import config, engine
 from switchd.errors import ConfigurationError
 from switchd.factory import SwitchFactory, assemble
 from switchd.testing import Wire
@@ -150,3 +150,12 @@ def test_requests_have_names_of_their_own() -> None:
         site.connect().send(SWITCH)
         names.append(switch.asked[-1].id)
     assert len(set(names)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("", "lean"), *((f'server.http2_engine = "{one}"', one) for one in engine.NAMES)]
+)
+def test_the_engine_of_http_2_is_the_one_that_is_configured(text: str, name: engine.Name) -> None:
+    factory = SwitchFactory(assemble(*config.parse(text, "test.toml", Path(), ["tcp:0"]), reactor), Clock())
+    assert factory.engine is engine.named(name)
+    assert engine.named("lean") is not engine.named("h2")
