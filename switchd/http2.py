@@ -484,7 +484,8 @@ class Session(Protocol):
         self.server = server
         self.connection = connection
         self.secure = False
-        self.engine = server.engine(server.limits.streams, server.limits.head_bytes, server.reactor.seconds)
+        limits = server.limits
+        self.engine: engine.Engine = server.engine(limits.streams, limits.head_bytes, server.reactor.seconds)
         self._replay = replay
         self._settings = settings
         self._streams: dict[int, Stream] = {}

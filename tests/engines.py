@@ -365,7 +365,6 @@ class Row:
     responded: bool = False
     answered: bool = False
     complete: bool = False
-    held: int = 0
 
 
 @define

@@ -227,6 +227,47 @@ def test_what_may_be_sent_is_the_least_of_windows_and_frame() -> None:
     assert made.may_send(3) == 0
 
 
+def test_a_window_is_opened_by_half_of_it_at_once_or_by_less_if_the_client_waits() -> None:
+    made = started()
+    told(made, opening(1), opening(3), *[data(1, bytes(16_384))] * 15, data(1, bytes(16_383)))
+    made.consumed(1, 2000)
+    assert made.take_output() == b""
+    told(made, data(1, b"x"))
+    made.consumed(1, 1)
+    assert made.take_output() == update(1, 2001)
+    made.consumed(1, engine.STREAM_WINDOW // 2 - 1)
+    assert made.take_output() == b""
+    made.consumed(1, 1)
+    assert made.take_output() == update(1, engine.STREAM_WINDOW // 2)
+    told(made, *[data(3, bytes(16_384))] * 16, reset(1))
+    made.consumed(1, engine.STREAM_WINDOW // 2 - 2001)
+    made.consumed(3, engine.STREAM_WINDOW)
+    assert made.take_output() == update(0, engine.CONNECTION_WINDOW // 2) + update(3, engine.STREAM_WINDOW)
+
+
+@pytest.mark.parametrize("wrong", [1, 2])
+def test_no_more_than_is_allowed_can_be_sent_nor_anything_after_the_end(wrong: int) -> None:
+    made = started()
+    told(made, headers(1))
+    made.respond(1, 200, [], False)
+    with pytest.raises(Exception):  # noqa: B017, PT011  # a fault of ours: the engine's own
+        made.send(1, bytes(16_384 + 1), False)
+    made.send(1, b"", True)
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        made.send(1, b"", True) if wrong == 1 else made.respond(1, 200, [], True)
+
+
+def test_a_long_head_is_sent_in_fragments() -> None:
+    made = started()
+    told(made, headers(1))
+    made.respond(1, 200, [(b"a", bytes(range(32, 127)) * 500)], False)
+    sent = frames.read(made.take_output())
+    assert [type(frame).__name__ for frame in sent] == ["HeadersFrame", "ContinuationFrame", "ContinuationFrame"]
+    assert [set(frame.flags) for frame in sent] == [set(), set(), {"END_HEADERS"}]
+    fields = Decoder(1 << 20).decode(b"".join(frame.data for frame in sent), raw=True)
+    assert dict(fields) == {b":status": b"200", b"a": bytes(range(32, 127)) * 500}
+
+
 def test_an_increment_that_is_cut_short_is_an_error() -> None:
     made = started()
     assert isinstance(told(made, raw(frames.WINDOW_UPDATE, 0, b"\x80"))[-1], Failed)

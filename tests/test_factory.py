@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from switchd import config
+from switchd import config, engine
 from switchd.errors import ConfigurationError
 from switchd.factory import SwitchFactory, assemble
 from switchd.first import First
@@ -166,3 +166,12 @@ def test_a_switch_and_its_end_are_told_unless_that_is_switched_off(setting: str,
     wire.send(SWITCH)
     wire.reset()
     assert len(site.events) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("", "lean"), *((f'server.http2_engine = "{one}"', one) for one in engine.NAMES)]
+)
+def test_the_engine_of_http_2_is_the_one_that_is_configured(text: str, name: engine.Name) -> None:
+    factory = SwitchFactory(assemble(*config.parse(text, "test.toml", Path(), ["tcp:0"]), reactor), Clock())
+    assert factory.engine is engine.named(name)
+    assert engine.named("lean") is not engine.named("h2")

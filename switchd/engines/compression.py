@@ -5,8 +5,8 @@ header fields is unchanged the same block means the same fields, and the same fi
 what was worked out is kept until the table changes, and no longer.
 
 What is likely to come again enters the table of what we send, what is not is sent as it is, and what is secret is
-marked so. Nothing that we send is Huffman-coded: what comes again is a byte, whatever it was. The package hpack has the
-code, to read it, and the static table.
+marked so. Nothing that we send is Huffman-coded: what comes again is a byte, whatever it was. The package hpack has
+that code, to read it, and the static table.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
+from switchd import engine
 from tests.e2e.conftest import SCRIPTS, SECONDS, Client, Server, need, run, twistd
 from tests.e2e.processes import ROOT
 
@@ -237,9 +238,9 @@ class Site:
 
 
 @contextmanager
-def serving(folder: Path, limits: str = "") -> Iterator[Site]:
+def serving(folder: Path, limits: str = "", http2_engine: str = "lean") -> Iterator[Site]:
     """A server with the configuration above."""
-    (folder / "switchd.toml").write_text(CONFIG + limits)
+    (folder / "switchd.toml").write_text(f'server.http2_engine = "{http2_engine}"\n{CONFIG}{limits}')
     (folder / "answers.py").write_text(ANSWERS)
     (folder / "files").mkdir()
     (folder / "files" / "big.txt").write_text(BIG)
@@ -250,10 +251,10 @@ def serving(folder: Path, limits: str = "") -> Iterator[Site]:
             yield Site(server, folder)
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The server that all tests share but for those that end it."""
-    with serving(tmp_path_factory.mktemp("server")) as site:
+@pytest.fixture(scope="module", params=engine.NAMES)
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The server that all tests share but for those that end it, with each engine."""
+    with serving(tmp_path_factory.mktemp("server"), http2_engine=request.param) as site:
         yield site
 
 
