@@ -129,7 +129,9 @@ class Channel(WebSocketServerProtocol):
 
     def _is_plain(self) -> bool:
         own: Any = self
-        observed = own.logOctets or own.logFrames or own.trackTimings or self._switchd.terms.sees_frames
+        observed = (
+            own.logOctets or own.logFrames or own.trackTimings or self._switchd.terms.sees_frames or own._listeners
+        )
         usual = own.applyMask and own.requireMaskedClientFrames and own.utf8validateIncoming
         return usual and not (observed or own.maskServerFrames)
 
@@ -140,7 +142,7 @@ class Channel(WebSocketServerProtocol):
         is_plain = self._switchd.is_plain
         try:
             if is_plain and self.state == OPEN:
-                self.trafficStats.incomingOctetsWireLevel += len(data)
+                (self._switchd.statistics or self.trafficStats).incomingOctetsWireLevel += len(data)
                 self._look(self.data + data if self.data else data)
             elif is_plain and not self.failedByMe:
                 self._dataReceived(data)  # past autobahn's own, which adds a message for debugging
@@ -159,7 +161,7 @@ class Channel(WebSocketServerProtocol):
         flow = link.flow
         flow.gather()
         try:
-            if not link.is_plain or self.current_frame is not None or self.inside_message or self._listeners:
+            if not link.is_plain or self.current_frame is not None or self.inside_message:
                 self.data = data
             elif not self._take_whole(data, link, flow) or is_growing(self.data, min(WAITED_FOR, link.terms.longest)):
                 return
@@ -175,14 +177,14 @@ class Channel(WebSocketServerProtocol):
             Whether something is left in `self.data`.
         """
         taken = 0
-        on_message: Callable[[bytes, bool], object] = self.onMessage
+        handler: Any = self
         try:
             if flow.open and self.state == OPEN:
                 # `taken` is used afterwards
                 for first, payload, taken in whole(data, link.terms.longest, link.compression is not None):  # noqa: B007
                     if first <= BINARY:  # or TEXT, which is less
                         self._count(len(payload))
-                        result = on_message(payload, first == BINARY)
+                        result = handler.onMessage(payload, first == BINARY)
                         if result is not None:
                             self._attend(result)
                     elif first & COMPRESSED:
@@ -192,7 +194,7 @@ class Channel(WebSocketServerProtocol):
                     if not flow.open or self.state != OPEN:
                         break
         finally:
-            if taken == len(data) or self.failedByMe:
+            if taken == len(data) or (self.state != OPEN and self.failedByMe):
                 self.data = b""
             else:
                 self.data = data[taken:]
@@ -238,7 +240,7 @@ class Channel(WebSocketServerProtocol):
             self.current_frame = None
 
     def _count(self, length: int) -> None:
-        stats = self.trafficStats
+        stats = self._switchd.statistics or self.trafficStats
         stats.incomingWebSocketFrames += 1
         stats.incomingWebSocketMessages += 1
         stats.incomingOctetsWebSocketLevel += length
@@ -378,7 +380,7 @@ class Channel(WebSocketServerProtocol):
                 first |= COMPRESSED
                 payload = compression.deflated(payload)
             data = frame(first, payload)
-            stats = self.trafficStats
+            stats = link.statistics or self.trafficStats
             stats.outgoingWebSocketMessages += 1
             stats.outgoingWebSocketFrames += 1
             stats.outgoingOctetsAppLevel += length
