@@ -139,6 +139,9 @@ class Lean(WebSocketServerProtocol):
     # Copied by autobahn for each instance; here they stand on the class that is made for the handler.
     CONFIG_ATTRS: list[str] = []
 
+    autoFragmentSize: int
+    autoPingTimeoutCall: Any
+    current_frame: Any
     tcpNoDelay: bool
     transport: Any
     _switchd: Link
