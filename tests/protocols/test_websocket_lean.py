@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import autobahn.util
@@ -244,6 +246,25 @@ def test_no_line_is_styled_for_nobody(serve: Any, ended: str, monkeypatch: pytes
     else:
         client.send_raw(b"\xff\xff")
     assert styled == []
+
+
+def test_a_connection_that_is_over_is_forgotten_at_once() -> None:
+    class Gone(WebSocketServerProtocol):
+        made: list[Any] = []
+
+        def onOpen(self) -> None:
+            self.made.append(weakref.ref(self))
+
+    client = Client(site(Gone))
+    client.text("a" * 1000)
+    gc.collect()
+    gc.disable()
+    try:
+        client.close()
+        client.wire.transport.protocol = None
+        assert Gone.made[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_handler_of_any_factory_is_what_it_was() -> None:

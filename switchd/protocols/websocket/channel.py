@@ -70,19 +70,25 @@ def abandon(protocol: Any) -> None:
 
 
 class _Way(Flow):
-    """The way out of a channel."""
+    """The way out of a channel, which is let go of when its connection is lost."""
 
     __slots__ = ("_channel",)
 
     def __init__(self, channel: Channel, options: Options, reactor: Any) -> None:
         super().__init__(channel.transport, reactor, options.max_buffered_bytes, options.send_seconds)
-        self._channel = channel
+        self._channel: Channel | None = channel
 
     def ready(self) -> None:
-        self._channel._guarded(self._channel.consumeData)
+        if self._channel is not None:
+            self._channel._guarded(self._channel.consumeData)
 
     def too_slow(self, why: str) -> None:
-        self._channel._too_slow(why)
+        if self._channel is not None:
+            self._channel._too_slow(why)
+
+    def lost(self) -> None:
+        super().lost()
+        self._channel = None
 
 
 class Channel(WebSocketServerProtocol):

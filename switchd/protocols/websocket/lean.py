@@ -58,6 +58,8 @@ class Link:
         accepted: The compression that has been agreed on.
         compression: The same at work, a `Compression`, once it is open.
         is_made: Whether autobahn's `connectionMade` has been reached.
+        is_over: Whether its connection is lost.
+        is_unasked: Whether its `is_closed` was made for nobody.
         when_open: Its `is_open`, if anybody has asked for that before it was.
         statistics: Its `trafficStats`, once there is something to count.
         send_queue: What leaves piece by piece, for tests, as autobahn does it; None as long as there was nothing.
@@ -76,7 +78,9 @@ class Link:
         "head",
         "incoming",
         "is_made",
+        "is_over",
         "is_plain",
+        "is_unasked",
         "secure",
         "send_queue",
         "statistics",
@@ -91,6 +95,8 @@ class Link:
         self.accepted: Any = None
         self.compression: Any = None
         self.is_made = False
+        self.is_over = False
+        self.is_unasked = False
         self.when_open: Deferred[None] | None = None
         self.statistics: Any = None
         self.send_queue: deque[Any] | None = None
@@ -108,6 +114,15 @@ def _is_open(protocol: Any) -> Deferred[None]:
     else:
         opened.callback(None)
     return opened
+
+
+def _is_closed(protocol: Any) -> Deferred[Any]:
+    link = protocol._switchd
+    link.is_unasked = link.is_made and protocol.state == WebSocketProtocol.STATE_CLOSED
+    closed: Deferred[Any] = Deferred()
+    if link.is_over:
+        closed.callback(protocol)
+    return closed
 
 
 def _send_queue(protocol: Any) -> deque[Any]:
@@ -176,7 +191,7 @@ class Lean(WebSocketServerProtocol):
     websocket_version = 13
 
     _transport_details: Any = Lazy(details)
-    is_closed: Any = Lazy(lambda self: Deferred())
+    is_closed: Any = Lazy(_is_closed)
     is_open: Any = Lazy(_is_open)
     send_queue: Any = Lazy(_send_queue)
     utf8validator: Any = Lazy(lambda self: Utf8Validator())
@@ -255,6 +270,12 @@ class Lean(WebSocketServerProtocol):
     def _connectionLost(self, reason: Any) -> None:
         WebSocketProtocol._connectionLost(self, reason)
         self.factory.countConnections -= 1
+        link = self._switchd
+        link.is_over = True
+        if link.is_unasked:
+            # Made by autobahn, to fire it with the instance as its result: a circle that nobody has asked for.
+            link.is_unasked = False
+            del self.is_closed
 
 
 def hidden(cls: type) -> tuple[str, ...]:
