@@ -71,6 +71,7 @@ def test_a_built_in_imports_no_more_than_a_third_party_would(name: Path) -> None
         ("switchd.protocols.websocket.deflate", "twisted"),
         ("switchd.protocols.websocket.frames", "twisted"),
         ("switchd.protocols.websocket.handshake", "twisted"),
+        ("switchd.protocols.websocket.head", "twisted"),
         ("switchd.protocols.websocket.masks", "twisted"),
         ("switchd.protocols.websocket.origins", "twisted"),
         ("switchd.protocols.websocket.switch", "twisted.internet.reactor"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import autobahn.util
 import pytest
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.protocol import TrafficStats
 from twisted.internet.defer import Deferred
 
 from tests.websockets import Client, site, switch
@@ -104,6 +107,41 @@ def test_what_is_said_of_the_connection_stays_when_it_is_lost(serve: Any) -> Non
     assert protocol.trafficStats.incomingWebSocketMessages == 0
 
 
+@pytest.mark.parametrize("when", ["connectionMade", "onOpen", "onMessage"])
+def test_who_listens_hears_what_comes_after(when: str) -> None:
+    heard: list[bytes] = []
+
+    class Listens(WebSocketServerProtocol):
+        def listen(self, name: str) -> None:
+            if name == when and not self._listeners:
+                self.on("message", lambda payload, is_binary: heard.append(payload))
+
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            self.listen("connectionMade")
+
+        def onOpen(self) -> None:
+            self.listen("onOpen")
+
+        def onMessage(self, payload: bytes, isBinary: bool) -> None:
+            self.listen("onMessage")
+
+    client = Client(site(Listens))
+    client.text("a")
+    client.text("b")
+    assert heard == [b"a", b"b"][when == "onMessage" :]
+
+
+def test_statistics_may_be_set_anew(serve: Any) -> None:
+    client = Client(serve(Kept))
+    client.text("a")
+    (protocol,) = Kept.made
+    before = protocol.trafficStats
+    protocol.trafficStats = TrafficStats()
+    client.text("b")
+    assert (before.incomingWebSocketMessages, protocol.trafficStats.incomingWebSocketMessages) == (1, 1)
+
+
 def test_there_is_one_event_to_listen_for(serve: Any) -> None:
     Client(serve(Kept))
     with pytest.raises(RuntimeError, match="Invalid event"):
@@ -115,6 +153,7 @@ def test_a_name_that_the_class_has_too_is_the_instances(serve: Any) -> None:
         state: Any = "asleep"
         http_headers: Any = None
         data: Any = None
+        trafficStats: Any = None
 
         def connectionMade(self) -> None:
             super().connectionMade()
@@ -127,6 +166,7 @@ def test_a_name_that_the_class_has_too_is_the_instances(serve: Any) -> None:
     client.text("a")
     assert client.messages == ["example.org"]
     assert Named.made[0].seen == (WebSocketServerProtocol.STATE_CONNECTING, b"")
+    assert Named.made[0].trafficStats.outgoingWebSocketMessages == 1
 
 
 def test_a_property_that_watches_the_state_is_told() -> None:
@@ -206,6 +246,25 @@ def test_no_line_is_styled_for_nobody(serve: Any, ended: str, monkeypatch: pytes
     else:
         client.send_raw(b"\xff\xff")
     assert styled == []
+
+
+def test_a_connection_that_is_over_is_forgotten_at_once() -> None:
+    class Gone(WebSocketServerProtocol):
+        made: list[Any] = []
+
+        def onOpen(self) -> None:
+            self.made.append(weakref.ref(self))
+
+    client = Client(site(Gone))
+    client.text("a" * 1000)
+    gc.collect()
+    gc.disable()
+    try:
+        client.close()
+        client.wire.transport.protocol = None
+        assert Gone.made[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_handler_of_any_factory_is_what_it_was() -> None:

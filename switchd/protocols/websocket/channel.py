@@ -25,7 +25,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from switchd.interfaces import IDrain
-from switchd.protocols.websocket import frames
 from switchd.protocols.websocket.bounds import (
     GOING_AWAY,
     INTERNAL_ERROR,
@@ -36,6 +35,7 @@ from switchd.protocols.websocket.bounds import (
 )
 from switchd.protocols.websocket.deflate import Compression
 from switchd.protocols.websocket.flow import Flow
+from switchd.protocols.websocket.frames import BINARY, CLOSE, COMPRESSED, PING, PONG, TEXT, frame, is_growing, whole
 from switchd.protocols.websocket.lean import Link, details
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ MOST_FRAGMENTS_APART = 1000
 _OCTET = "payload octet index"  # in what autobahn says of text that is none
 
 # All that autobahn looks at in a control frame that is all there is what it is.
-_CONTROL = {first: FrameHeader(first & 15, True, 0, 0, "") for first in (frames.CLOSE, frames.PING, frames.PONG)}
+_CONTROL = {first: FrameHeader(first & 15, True, 0, 0, "") for first in (CLOSE, PING, PONG)}
 
 
 def abandon(protocol: Any) -> None:
@@ -70,19 +70,25 @@ def abandon(protocol: Any) -> None:
 
 
 class _Way(Flow):
-    """The way out of a channel."""
+    """The way out of a channel, which is let go of when its connection is lost."""
 
     __slots__ = ("_channel",)
 
     def __init__(self, channel: Channel, options: Options, reactor: Any) -> None:
         super().__init__(channel.transport, reactor, options.max_buffered_bytes, options.send_seconds)
-        self._channel = channel
+        self._channel: Channel | None = channel
 
     def ready(self) -> None:
-        self._channel._guarded(self._channel.consumeData)
+        if self._channel is not None:
+            self._channel._guarded(self._channel.consumeData)
 
     def too_slow(self, why: str) -> None:
-        self._channel._too_slow(why)
+        if self._channel is not None:
+            self._channel._too_slow(why)
+
+    def lost(self) -> None:
+        super().lost()
+        self._channel = None
 
 
 class Channel(WebSocketServerProtocol):
@@ -129,7 +135,9 @@ class Channel(WebSocketServerProtocol):
 
     def _is_plain(self) -> bool:
         own: Any = self
-        observed = own.logOctets or own.logFrames or own.trackTimings or self._switchd.terms.sees_frames
+        observed = (
+            own.logOctets or own.logFrames or own.trackTimings or self._switchd.terms.sees_frames or own._listeners
+        )
         usual = own.applyMask and own.requireMaskedClientFrames and own.utf8validateIncoming
         return usual and not (observed or own.maskServerFrames)
 
@@ -137,11 +145,12 @@ class Channel(WebSocketServerProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the peer; not looked at once it has been failed (RFC 6455 section 7.1.7)."""
+        is_plain = self._switchd.is_plain
         try:
-            if self.state == OPEN and self._switchd.is_plain:
-                self.trafficStats.incomingOctetsWireLevel += len(data)
+            if is_plain and self.state == OPEN:
+                (self._switchd.statistics or self.trafficStats).incomingOctetsWireLevel += len(data)
                 self._look(self.data + data if self.data else data)
-            elif self._switchd.is_plain and not self.failedByMe:
+            elif is_plain and not self.failedByMe:
                 self._dataReceived(data)  # past autobahn's own, which adds a message for debugging
             elif not self.failedByMe:
                 super().dataReceived(data)
@@ -154,42 +163,48 @@ class Channel(WebSocketServerProtocol):
 
     def _look(self, data: bytes) -> None:
         """Take `data`, all that is there. What is sent because of it leaves in one piece."""
-        flow = self._switchd.flow
+        link = self._switchd
+        flow = link.flow
         flow.gather()
         try:
-            self.data = data
-            if self._switchd.is_plain and self.current_frame is None and not (self.inside_message or self._listeners):
-                if flow.open and self.state == OPEN:
-                    self._take_whole(data)
-                if not self.data or frames.is_growing(self.data, min(WAITED_FOR, self._switchd.terms.longest)):
-                    return
+            if not link.is_plain or self.current_frame is not None or self.inside_message:
+                self.data = data
+            elif not self._take_whole(data, link, flow) or is_growing(self.data, min(WAITED_FOR, link.terms.longest)):
+                return
             while flow.open and self.state in (OPEN, CLOSING) and not self.failedByMe and self.processData():
                 pass
         finally:
             flow.flush()
 
-    def _take_whole(self, data: bytes) -> None:
-        """Frames that are there whole, and are whole messages, leave autobahn's states as they are."""
-        link, taken = self._switchd, 0
-        flow = link.flow
-        on_message: Callable[[bytes, bool], object] = self.onMessage
+    def _take_whole(self, data: bytes, link: Link, flow: Flow) -> bool:
+        """Frames that are there whole, and are whole messages, leave autobahn's states as they are.
+
+        Returns:
+            Whether something is left in `self.data`.
+        """
+        taken = 0
+        handler: Any = self
         try:
-            # `taken` is used afterwards
-            for first, payload, taken in frames.whole(data, link.terms.longest, link.compression is not None):  # noqa: B007
-                if first == frames.BINARY or first == frames.TEXT:
-                    length = len(payload)
-                    self._count(length)
-                    result = on_message(payload, first == frames.BINARY)
-                    if result is not None:
-                        self._attend(result)
-                elif first & frames.COMPRESSED:
-                    self._inflate(first, payload)
-                else:
-                    self._control(first, payload)
-                if not flow.open or self.state != OPEN:
-                    return
+            if flow.open and self.state == OPEN:
+                # `taken` is used afterwards
+                for first, payload, taken in whole(data, link.terms.longest, link.compression is not None):  # noqa: B007
+                    if first <= BINARY:  # or TEXT, which is less
+                        self._count(len(payload))
+                        result = handler.onMessage(payload, first == BINARY)
+                        if result is not None:
+                            self._attend(result)
+                    elif first & COMPRESSED:
+                        self._inflate(first, payload)
+                    else:
+                        self._control(first, payload)
+                    if not flow.open or self.state != OPEN:
+                        break
         finally:
-            self.data = b"" if self.failedByMe else data[taken:]
+            if taken == len(data) or (self.state != OPEN and self.failedByMe):
+                self.data = b""
+            else:
+                self.data = data[taken:]
+        return taken < len(data)
 
     def _inflate(self, first: int, payload: bytes) -> None:
         """A compressed message, judged and counted in autobahn's order, and with its words."""
@@ -231,7 +246,7 @@ class Channel(WebSocketServerProtocol):
             self.current_frame = None
 
     def _count(self, length: int) -> None:
-        stats = self.trafficStats
+        stats = self._switchd.statistics or self.trafficStats
         stats.incomingWebSocketFrames += 1
         stats.incomingWebSocketMessages += 1
         stats.incomingOctetsWebSocketLevel += length
@@ -355,7 +370,9 @@ class Channel(WebSocketServerProtocol):
     ) -> None:
         """See autobahn's; a message too short to gain by it is not compressed."""
         link, length = self._switchd, len(payload)
-        plain = link.compression is None or doNotCompress or length < link.terms.options.deflate_threshold_bytes
+        compression = link.compression
+        if doNotCompress or (compression is not None and length < link.terms.options.deflate_threshold_bytes):
+            compression = None
         if (
             link.is_plain
             and self.state == OPEN
@@ -364,12 +381,12 @@ class Channel(WebSocketServerProtocol):
             and fragmentSize is None
             and not (sync or link.send_queue or 0 < self.autoFragmentSize < length)
         ):
-            first = frames.BINARY if isBinary else frames.TEXT
-            if not plain:
-                first |= frames.COMPRESSED
-                payload = link.compression.deflated(payload)
-            data = frames.frame(first, payload)
-            stats = self.trafficStats
+            first = BINARY if isBinary else TEXT
+            if compression is not None:
+                first |= COMPRESSED
+                payload = compression.deflated(payload)
+            data = frame(first, payload)
+            stats = link.statistics or self.trafficStats
             stats.outgoingWebSocketMessages += 1
             stats.outgoingWebSocketFrames += 1
             stats.outgoingOctetsAppLevel += length
@@ -377,7 +394,7 @@ class Channel(WebSocketServerProtocol):
             stats.outgoingOctetsWireLevel += len(data)
             link.flow.write(data)
         else:
-            super().sendMessage(payload, isBinary, fragmentSize, sync, plain)
+            super().sendMessage(payload, isBinary, fragmentSize, sync, compression is None)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Have `producer` paused while the peer does not read what is sent to it."""

@@ -58,11 +58,15 @@ class Link:
         accepted: The compression that has been agreed on.
         compression: The same at work, a `Compression`, once it is open.
         is_made: Whether autobahn's `connectionMade` has been reached.
+        is_over: Whether its connection is lost.
+        is_unasked: Whether its `is_closed` was made for nobody.
         when_open: Its `is_open`, if anybody has asked for that before it was.
+        statistics: Its `trafficStats`, once there is something to count.
         send_queue: What leaves piece by piece, for tests, as autobahn does it; None as long as there was nothing.
         flow: Its way out, a `Flow`, once it is open.
         incoming: Counts what comes in, once that is worth counting.
-        is_plain: Whether messages may go past autobahn's frame by frame processing: nobody looks at frames.
+        is_plain: Whether messages may go past autobahn's frame by frame processing: nobody looks at frames, or listens
+            for autobahn's events.
         deadline: When the connection is closed at the latest, once it is to be.
     """
 
@@ -74,9 +78,12 @@ class Link:
         "head",
         "incoming",
         "is_made",
+        "is_over",
         "is_plain",
+        "is_unasked",
         "secure",
         "send_queue",
+        "statistics",
         "terms",
         "when_open",
     )
@@ -88,7 +95,10 @@ class Link:
         self.accepted: Any = None
         self.compression: Any = None
         self.is_made = False
+        self.is_over = False
+        self.is_unasked = False
         self.when_open: Deferred[None] | None = None
+        self.statistics: Any = None
         self.send_queue: deque[Any] | None = None
         self.flow: Any = None
         self.incoming: Any = None
@@ -104,6 +114,15 @@ def _is_open(protocol: Any) -> Deferred[None]:
     else:
         opened.callback(None)
     return opened
+
+
+def _is_closed(protocol: Any) -> Deferred[Any]:
+    link = protocol._switchd
+    link.is_unasked = link.is_made and protocol.state == WebSocketProtocol.STATE_CLOSED
+    closed: Deferred[Any] = Deferred()
+    if link.is_over:
+        closed.callback(protocol)
+    return closed
 
 
 def _send_queue(protocol: Any) -> deque[Any]:
@@ -135,6 +154,9 @@ class Lean(WebSocketServerProtocol):
     # Copied by autobahn for each instance; here they stand on the class that is made for the handler.
     CONFIG_ATTRS: list[str] = []
 
+    autoFragmentSize: int
+    autoPingTimeoutCall: Any
+    current_frame: Any
     tcpNoDelay: bool
     transport: Any
     _switchd: Link
@@ -145,21 +167,16 @@ class Lean(WebSocketServerProtocol):
     autoPingPendingCall: Any = None
     autoPingPendingSent: Any = None
     autoPingPendingSeq = 0
-    autoPingTimeoutCall: Any = None
     closeHandshakeTimeoutCall: Any = None
     closedByMe = False
-    current_frame: Any = None
-    data = b""
     droppedByMe = False
     failedByMe = False
-    inside_message = False
     localCloseCode: Any = None
     localCloseReason: Any = None
     openHandshakeTimeoutCall: Any = None
     remoteCloseCode: Any = None
     remoteCloseReason: Any = None
     send_state = WebSocketProtocol.SEND_STATE_GROUND
-    state = WebSocketProtocol.STATE_CONNECTING
     trackedTimings: Any = None
     triggered = False
     wasClean = False
@@ -174,10 +191,9 @@ class Lean(WebSocketServerProtocol):
     websocket_version = 13
 
     _transport_details: Any = Lazy(details)
-    is_closed: Any = Lazy(lambda self: Deferred())
+    is_closed: Any = Lazy(_is_closed)
     is_open: Any = Lazy(_is_open)
     send_queue: Any = Lazy(_send_queue)
-    trafficStats: Any = Lazy(lambda self: TrafficStats())
     utf8validator: Any = Lazy(lambda self: Utf8Validator())
     websocket_extensions_in_use: Any = Lazy(_compression_in_use)
 
@@ -201,10 +217,23 @@ class Lean(WebSocketServerProtocol):
     def __init__(self) -> None:
         """In autobahn this makes what is made here when it is asked for."""
 
+    @property
+    def trafficStats(self) -> Any:
+        """See autobahn's."""
+        link = self._switchd
+        if link.statistics is None:
+            link.statistics = TrafficStats()
+        return link.statistics
+
+    @trafficStats.setter
+    def trafficStats(self, statistics: Any) -> None:
+        self._switchd.statistics = statistics
+
     def on(self, event: str, handler: Callable[..., object]) -> None:
         """See autobahn's."""
         if self._valid_events is None:
             self.set_valid_events(["message"])
+        self._switchd.is_plain = False
         super().on(event, handler)
 
     def onConnect(self, request: Any) -> Any:
@@ -219,9 +248,16 @@ class Lean(WebSocketServerProtocol):
 
     def _connectionMade(self) -> None:
         self._switchd.is_made = True
+        # Looked at for each message. What the class has too is found on an instance in more steps, so it has not.
+        self.state = WebSocketProtocol.STATE_CONNECTING
+        self.data = b""
+        self.inside_message = False
+        self.current_frame = None
+        self.autoPingTimeoutCall = None
+        self.autoFragmentSize = self.autoFragmentSize
         for name in self._switchd.terms.hidden:
             made = vars(Lean)[name]
-            setattr(self, name, made.make(self) if isinstance(made, Lazy) else made)
+            setattr(self, name, made.__get__(self, Lean) if hasattr(made, "__get__") else made)
         self.factory.countConnections += 1
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -234,6 +270,12 @@ class Lean(WebSocketServerProtocol):
     def _connectionLost(self, reason: Any) -> None:
         WebSocketProtocol._connectionLost(self, reason)
         self.factory.countConnections -= 1
+        link = self._switchd
+        link.is_over = True
+        if link.is_unasked:
+            # Made by autobahn, to fire it with the instance as its result: a circle that nobody has asked for.
+            link.is_unasked = False
+            del self.is_closed
 
 
 def hidden(cls: type) -> tuple[str, ...]:

@@ -45,4 +45,4 @@ def broadcast(connections: Iterable[Any], payload: bytes, isBinary: bool = False
             compression.forget()
             data = compressed[bits]
         link.flow.write(data)
-        connection.trafficStats.outgoingOctetsWireLevel += len(data)
+        (link.statistics or connection.trafficStats).outgoingOctetsWireLevel += len(data)
