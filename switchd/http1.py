@@ -387,6 +387,8 @@ class Channel(HTTPChannel):
 
     def _take_whole(self, data: bytes) -> bytes:
         """Answer the requests in front that have come whole and need no thought; the rest is for the line reader."""
+        if self.requestFactory is not Request:
+            return data  # somebody wants to make them
         limits = self.server.limits
         self._busyReceiving = True  # what comes meanwhile goes behind these, as it does there
         self._buffer = data

@@ -93,7 +93,7 @@ class Request:
 
     def values(self, name: bytes) -> tuple[bytes, ...]:
         """The values of every field line called `name` (in lower case), in order; empty if there is none."""
-        return tuple(value for key, value in self.headers if key == name)
+        return tuple([value for key, value in self.headers if key == name])
 
 
 @frozen
