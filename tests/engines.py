@@ -405,9 +405,8 @@ class Server:
                 self._over(number)
             case Reset(stream=number):
                 self.rows.pop(number, None)
-        if (
-            not (self.keeps or isinstance(event, Asked | Data)) and self.random.random() < 0.3
-        ):  # else `Ended` may be still to come
+        is_last = not isinstance(event, Asked | Data)  # of its frame: behind others there may be `Ended`
+        if is_last and not self.keeps and self.random.random() < 0.3:
             self.act()
 
     def act(self) -> None:
