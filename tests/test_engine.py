@@ -268,6 +268,17 @@ def test_a_long_head_is_sent_in_fragments() -> None:
     assert dict(fields) == {b":status": b"200", b"a": bytes(range(32, 127)) * 500}
 
 
+def test_a_client_is_told_of_the_size_of_the_table_though_it_says_so_twice() -> None:
+    made = started()
+    decoder = Decoder()
+    answer = [(b"a", b"1"), (b"b", b"2"), (b"c", b"3"), (b"d", b"4")]
+    for number, sizes in ((1, [100]), (3, [4096, 65_536]), (5, [])):
+        told(made, *[frames.settings((frames.HEADER_TABLE_SIZE, size)) for size in sizes], headers(number))
+        made.respond(number, 200, answer, True)
+        fields = decoder.decode(frames.read(made.take_output())[-1].data, raw=True)
+        assert [tuple(field) for field in fields] == [(b":status", b"200"), *answer]
+
+
 def test_an_increment_that_is_cut_short_is_an_error() -> None:
     made = started()
     assert isinstance(told(made, raw(frames.WINDOW_UPDATE, 0, b"\x80"))[-1], Failed)

@@ -17,7 +17,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
-from hpack import Decoder, HPACKError, NeverIndexedHeaderTuple, OversizedHeaderListError
+from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple, OversizedHeaderListError
 from hyperframe.frame import GoAwayFrame
 
 from switchd.calm import Calm
@@ -83,6 +83,20 @@ class _Decoder(Decoder):
         return fields
 
 
+class _Encoder(Encoder):
+    """hpack does not tell the client of a new size of the table if the same size is set once more."""
+
+    @property
+    def header_table_size(self) -> int:
+        return self.header_table.maxsize
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        if value != self.header_table.maxsize:
+            self.header_table.maxsize = value
+            self.table_size_changes.append(value)
+
+
 class _OurSettings(Settings):
     """h2 takes a stream too many for an error of the connection; it is the stream that is refused (section 5.1.2)."""
 
@@ -129,6 +143,7 @@ class Engine:
             },
         )
         self._h2.remote_settings = _TheirSettings(client=True)
+        self._h2.encoder = _Encoder()
         self._h2.decoder = self._decoder = _Decoder(HARD_LIMIT * header_bytes)
         self._calm = Calm(now, HARD_LIMIT * header_bytes)
         self._preface = PREFACE  # what has not come of it
