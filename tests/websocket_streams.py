@@ -236,18 +236,18 @@ class Obeys:
         self.calls.append(("close", self.failedByMe, arguments[:1] if self.failedByMe else arguments))
 
 
-class Quick(Obeys, WebSocketServerProtocol):
+class Quick(Obeys, WebSocketServerProtocol):  # type: ignore[misc]  # autobahn contradicts itself
     """Goes the short way, through switchd."""
 
 
-class Slow(Obeys, WebSocketServerProtocol):
+class Slow(Obeys, WebSocketServerProtocol):  # type: ignore[misc]
     """Wants to see frames, and so goes the long one."""
 
     def onMessageBegin(self, isBinary: bool) -> None:
         super().onMessageBegin(isBinary)
 
 
-class Stock(Obeys, WebSocketServerProtocol):
+class Stock(Obeys, WebSocketServerProtocol):  # type: ignore[misc]
     """autobahn alone. It aborts a connection with what has not left yet, so what it sends is noted here."""
 
     def onOpen(self) -> None:
