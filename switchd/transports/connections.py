@@ -117,9 +117,17 @@ class Connection(tcp.Server):
             return
         self._tempDataBuffer.append(data)
         self._tempDataLen += len(data)
-        if self._tempDataLen + len(self.dataBuffer) > self.bufferSize or self._sendmsgQueue:
-            self._maybePauseProducer()
+        if self._is_full() or self._sendmsgQueue:
+            if self.send():
+                self._turn.discard(self)
+                return
+            if self._is_full() or self._sendmsgQueue:
+                self._maybePauseProducer()
         self.startWriting()
+
+    def _is_full(self) -> bool:
+        """Whether more waits than may, so that a producer is to wait."""
+        return self._tempDataLen + len(self.dataBuffer) > self.bufferSize
 
     def startWriting(self) -> None:
         """There is something to send, or to be done once all is sent."""

@@ -10,10 +10,11 @@ from autobahn.twisted.websocket import WebSocketServerProtocol
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from switchd.protocols.websocket.frames import BINARY, CLOSE, PING, PONG, TEXT, is_growing, whole
+from switchd.protocols.websocket.frames import BINARY, CLOSE, PING, PONG, TEXT, is_growing, missing, whole
 from switchd.protocols.websocket.frames import frame as written
 from tests.websockets import HANDSHAKE, Client, frame, site
 
+ECHO = "switchd.protocols.websocket:Echo"
 LENGTHS = (0, 1, 3, 4, 5, 125, 126, 127, 191, 192, 193, 1000, 65535, 65536, 70_000)
 
 
@@ -212,3 +213,24 @@ def test_who_overrides_sending_is_called() -> None:
     client = Client(site(Shouts))
     client.text("a")
     assert client.messages == ["A"]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_what_a_frame_lacks(length: int) -> None:
+    data = frame(bytes(length), 2)
+    known = 2 if length < 126 else 4 if length < 65536 else 10
+    for there in (0, 1, 2, 3, 4, 9, 10, 13, len(data) // 2, len(data) - 1, len(data)):
+        if there <= len(data):
+            assert missing(data[:there]) == (len(data) - there if there >= known else 0)
+    assert missing(data + b"more") == -4
+
+
+@pytest.mark.parametrize("size", [65536, 65535, 20_000, 65551])
+def test_long_messages_are_the_same_however_they_are_cut(size: int) -> None:
+    messages = [bytes([number]) * length for number, length in enumerate([70_000, 65536, 3, 98_304, 0, 200_000, 65536])]
+    stream = b"".join(frame(message, 2) for message in messages)
+    client = Client(site(ECHO))
+    for at in range(0, len(stream), size):
+        client.wire.send(stream[at : at + size])
+    client.look()
+    assert client.messages == messages

@@ -214,19 +214,40 @@ class TestATurn:
 
 
 class TestBackPressure:
-    @in_every_way
-    def test_a_producer_is_paused_over_64_kib_and_resumed_when_all_is_sent(self, at: Loop) -> None:
+    @in_all_of_ours
+    def test_a_producer_is_not_paused_while_the_system_takes_what_is_more_than_64_kib(self, at: Loop) -> None:
         def write(server: Server, data: bytes) -> None:
             server.transport.registerProducer(server, True)
             server.transport.write(bytes(65536))
-            assert server.told == []
+            assert server.socket.asked == []
             server.transport.write(b"x")
-            assert server.told == ["pause"]
+            assert server.socket.asked == [65537]
 
         server = Server(write)
         (client,) = connected(at, server)
         client.send(b"x")
         assert at.receive(client, 65537) == bytes(65536) + b"x"
+        assert server.told == []
+
+    @in_every_way
+    def test_a_producer_is_paused_over_64_kib_that_it_does_not_take_and_resumed_when_all_is_sent(
+        self, at: Loop
+    ) -> None:
+        written = 0
+
+        def write(server: Server, data: bytes) -> None:
+            nonlocal written
+            server.transport.registerProducer(server, True)
+            while not server.told and written < 64 << 20:
+                server.transport.write(bytes(70_000))
+                written += 70_000
+            assert server.told == ["pause"]
+
+        server = Server(write)
+        (client,) = connected(at, server)
+        client.send(b"x")
+        at.until(lambda: written > 0)
+        assert len(at.receive(client, written)) == written
         at.until(lambda: len(server.told) > 1)
         assert server.told == ["pause", "resume"]
 

@@ -35,7 +35,18 @@ from switchd.protocols.websocket.bounds import (
 )
 from switchd.protocols.websocket.deflate import Compression
 from switchd.protocols.websocket.flow import Flow
-from switchd.protocols.websocket.frames import BINARY, CLOSE, COMPRESSED, PING, PONG, TEXT, frame, is_growing, whole
+from switchd.protocols.websocket.frames import (
+    BINARY,
+    CLOSE,
+    COMPRESSED,
+    PING,
+    PONG,
+    TEXT,
+    frame,
+    is_growing,
+    missing,
+    whole,
+)
 from switchd.protocols.websocket.lean import Link, details
 
 if TYPE_CHECKING:
@@ -49,6 +60,9 @@ OPEN = WebSocketServerProtocol.STATE_OPEN
 
 WAITED_FOR = 262_144
 """The longest message in one frame that is waited for before it is looked at, in bytes: a few reads."""
+
+LONG = 98_304
+"""Bytes that are not joined without need."""
 
 MOST_FRAGMENTS_APART = 1000
 """Fragments of a message that are kept one by one, with Python's 33 bytes on each, before they are joined."""
@@ -149,13 +163,23 @@ class Channel(WebSocketServerProtocol):
         try:
             if is_plain and self.state == OPEN:
                 (self._switchd.statistics or self.trafficStats).incomingOctetsWireLevel += len(data)
-                self._look(self.data + data if self.data else data)
+                self._look(self._behind_waiting(data) if self.data else data)
             elif is_plain and not self.failedByMe:
                 self._dataReceived(data)  # past autobahn's own, which adds a message for debugging
             elif not self.failedByMe:
                 super().dataReceived(data)
         except Exception:
             self._broken(Failure())
+
+    def _behind_waiting(self, data: bytes) -> bytes:
+        """What waits, and `data` behind it. If that is long, a frame that is whole by it is taken first, by itself: bytes
+        beyond 128 KiB would come from the system each time, which takes longer than all else that is done with them."""
+        if len(self.data) + len(data) > LONG and self.current_frame is None:
+            rest = missing(self.data)
+            if 0 < rest < len(data):
+                self._look(self.data + data[:rest])
+                data = data[rest:]
+        return self.data + data
 
     def consumeData(self) -> None:
         """Look at what is there, for as long as what comes of it can be sent."""

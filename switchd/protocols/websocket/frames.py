@@ -90,6 +90,19 @@ def is_growing(data: bytes, longest: int) -> bool:
     return (126 if size == 2 else 65536) <= length <= longest and len(data) < 6 + size + length
 
 
+def missing(data: bytes) -> int:
+    """How many bytes `data`, from the beginning of a frame on, lacks of that frame; 0 or less if none, or not known yet."""
+    if len(data) < 2:
+        return 0
+    length, size = data[1] & 0x7F, 0
+    if length > 125:
+        size = 2 if length == 126 else 8
+        if len(data) < 2 + size:
+            return 0
+        length = int.from_bytes(data[2 : 2 + size], "big")
+    return 6 + size + length - len(data)
+
+
 def frame(first: int, payload: bytes) -> bytes:
     """A message in one frame, as a server sends it; `first` is its first byte."""
     length = len(payload)

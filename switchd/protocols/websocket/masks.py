@@ -35,7 +35,7 @@ def nvx() -> Callable[[bytes, int, int], bytes]:
     pointer_to, octets = ffi.from_buffer, ffi.typeof("uint8_t[]")
 
     def by_nvx(data: bytes, start: int, end: int) -> bytes:
-        payload = bytearray(data[start:end])
+        payload = bytearray(memoryview(data)[start:end])  # one copy, not two
         masker = new(data[start - 4 : start])
         process(masker, pointer_to(octets, payload), end - start)
         free(masker)
