@@ -62,7 +62,7 @@ WAITED_FOR = 262_144
 """The longest message in one frame that is waited for before it is looked at, in bytes: a few reads."""
 
 LONG = 98_304
-"""Bytes that are not joined without need."""
+"""So many bytes are not joined without need."""
 
 MOST_FRAGMENTS_APART = 1000
 """Fragments of a message that are kept one by one, with Python's 33 bytes on each, before they are joined."""
@@ -172,8 +172,8 @@ class Channel(WebSocketServerProtocol):
             self._broken(Failure())
 
     def _behind_waiting(self, data: bytes) -> bytes:
-        """What waits, and `data` behind it. If that is long, a frame that is whole by it is taken first, by itself: bytes
-        beyond 128 KiB would come from the system each time, which takes longer than all else that is done with them."""
+        """What waits, and `data` behind it. If that is long, a frame that is whole by it is taken first, by itself, so
+        that what comes behind it is not copied in front of it."""
         if len(self.data) + len(data) > LONG and self.current_frame is None:
             rest = missing(self.data)
             if 0 < rest < len(data):

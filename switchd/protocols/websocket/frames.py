@@ -91,7 +91,7 @@ def is_growing(data: bytes, longest: int) -> bool:
 
 
 def missing(data: bytes) -> int:
-    """How many bytes `data`, from the beginning of a frame on, lacks of that frame; 0 or less if none, or not known yet."""
+    """How many bytes `data` lacks of the frame that it begins with; 0 or less: none, or not known yet."""
     if len(data) < 2:
         return 0
     length, size = data[1] & 0x7F, 0
