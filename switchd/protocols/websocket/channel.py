@@ -61,8 +61,8 @@ OPEN = WebSocketServerProtocol.STATE_OPEN
 WAITED_FOR = 262_144
 """The longest message in one frame that is waited for before it is looked at, in bytes: a few reads."""
 
-LONG = 98_304
-"""So many bytes are not joined without need."""
+MOST_PIECES = 64
+"""Pieces of such a message that are kept one by one, with Python's 33 bytes on each, before they are joined."""
 
 MOST_FRAGMENTS_APART = 1000
 """Fragments of a message that are kept one by one, with Python's 33 bytes on each, before they are joined."""
@@ -159,30 +159,57 @@ class Channel(WebSocketServerProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the peer; not looked at once it has been failed (RFC 6455 section 7.1.7)."""
-        is_plain = self._switchd.is_plain
+        link = self._switchd
+        is_plain = link.is_plain
         try:
             if is_plain and self.state == OPEN:
-                (self._switchd.statistics or self.trafficStats).incomingOctetsWireLevel += len(data)
-                self._look(self._behind_waiting(data) if self.data else data)
+                (link.statistics or self.trafficStats).incomingOctetsWireLevel += len(data)
+                if len(data) < link.lacking:
+                    self._wait_with(data)
+                else:
+                    self._look(self._joined(data) if self.data else data)
             elif is_plain and not self.failedByMe:
+                self._settle()
                 self._dataReceived(data)  # past autobahn's own, which adds a message for debugging
             elif not self.failedByMe:
                 super().dataReceived(data)
         except Exception:
             self._broken(Failure())
 
-    def _behind_waiting(self, data: bytes) -> bytes:
-        """What waits, and `data` behind it. If that is long, a frame that is whole by it is taken first, by itself, so
-        that what comes behind it is not copied in front of it."""
-        if len(self.data) + len(data) > LONG and self.current_frame is None:
-            rest = missing(self.data)
-            if 0 < rest < len(data):
-                self._look(self.data + data[:rest])
-                data = data[rest:]
-        return self.data + data
+    def _wait_with(self, data: bytes) -> None:
+        """More of a frame that is waited for, and not the last of it: kept as it is. If each were joined to those before
+        it, these would be copied again and again."""
+        link = self._switchd
+        link.lacking -= len(data)
+        if link.arrived is None:
+            link.arrived = []
+        link.arrived.append(data)
+        if len(link.arrived) >= MOST_PIECES:
+            lacking = link.lacking
+            self._settle()
+            link.lacking = lacking
+
+    def _settle(self) -> None:
+        """Have all that waits in `data`, where autobahn looks for it."""
+        link = self._switchd
+        if link.arrived:
+            self.data = b"".join((self.data, *link.arrived))
+        link.lacking, link.arrived = 0, None
+
+    def _joined(self, data: bytes) -> bytes:
+        """All that waits, and `data` behind it. A frame that was waited for is taken first, by itself, so that what is
+        behind it is not copied along with it."""
+        link = self._switchd
+        lacking, arrived = link.lacking, link.arrived or ()
+        link.lacking, link.arrived = 0, None
+        if not 0 < lacking < len(data):
+            return b"".join((self.data, *arrived, data))
+        self._look(b"".join((self.data, *arrived, data[:lacking])))
+        return self.data + data[lacking:]
 
     def consumeData(self) -> None:
         """Look at what is there, for as long as what comes of it can be sent."""
+        self._settle()
         self._look(self.data)
 
     def _look(self, data: bytes) -> None:
@@ -193,7 +220,10 @@ class Channel(WebSocketServerProtocol):
         try:
             if not link.is_plain or self.current_frame is not None or self.inside_message:
                 self.data = data
-            elif not self._take_whole(data, link, flow) or is_growing(self.data, min(WAITED_FOR, link.terms.longest)):
+            elif not self._take_whole(data, link, flow):
+                return
+            elif is_growing(self.data, min(WAITED_FOR, link.terms.longest)):
+                link.lacking = max(missing(self.data), 0)
                 return
             while flow.open and self.state in (OPEN, CLOSING) and not self.failedByMe and self.processData():
                 pass
@@ -453,7 +483,7 @@ class Channel(WebSocketServerProtocol):
     def _fail_connection(self, code: int = GOING_AWAY, reason: str = "going away") -> None:
         was_open = self.state == OPEN
         super()._fail_connection(code, reason)
-        self.data = b""
+        self.data, self._switchd.arrived = b"", None
         if was_open:
             self.wasNotCleanReason = f"I have failed the connection with {code}: {reason}"
             self._switchd.flow.end_output()

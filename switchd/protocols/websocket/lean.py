@@ -65,6 +65,8 @@ class Link:
         send_queue: What leaves piece by piece, for tests, as autobahn does it; None as long as there was nothing.
         flow: Its way out, a `Flow`, once it is open.
         incoming: Counts what comes in, once that is worth counting.
+        lacking: How many bytes the frame that is waited for lacks still; 0: there is none, or it is not known.
+        arrived: What has come of it besides what is in `data`.
         is_plain: Whether messages may go past autobahn's frame by frame processing: nobody looks at frames, or listens
             for autobahn's events.
         deadline: When the connection is closed at the latest, once it is to be.
@@ -72,6 +74,7 @@ class Link:
 
     __slots__ = (
         "accepted",
+        "arrived",
         "compression",
         "deadline",
         "flow",
@@ -81,6 +84,7 @@ class Link:
         "is_over",
         "is_plain",
         "is_unasked",
+        "lacking",
         "secure",
         "send_queue",
         "statistics",
@@ -102,6 +106,8 @@ class Link:
         self.send_queue: deque[Any] | None = None
         self.flow: Any = None
         self.incoming: Any = None
+        self.lacking = 0
+        self.arrived: list[bytes] | None = None
         self.is_plain = False
         self.deadline: Any = None
 
