@@ -177,8 +177,8 @@ class Channel(WebSocketServerProtocol):
             self._broken(Failure())
 
     def _wait_with(self, data: bytes) -> None:
-        """More of a frame that is waited for, and not the last of it: kept as it is. If each were joined to those before
-        it, these would be copied again and again."""
+        """More of a frame that is waited for, and not the last of it: kept as it is. If each were joined to what is
+        there, that would be copied again and again."""
         link = self._switchd
         link.lacking -= len(data)
         if link.arrived is None:

@@ -13,6 +13,10 @@ from autobahn.websocket import USES_NVX
 SMALL = 256
 """Bytes up to which arithmetic is quicker than any call into a library."""
 
+DESK_BYTES = 262_144
+"""Payloads up to this length are unmasked in one place, again and again: new memory of such a size often comes from the
+system, page by page, which takes longer than unmasking. There is one such place for all connections of a process."""
+
 
 def by_arithmetic(data: bytes, start: int, end: int) -> bytes:
     """The bytes of `data` from `start` to `end`, whose mask stands in front of them: as one number."""
@@ -32,12 +36,19 @@ def nvx() -> Callable[[bytes, int, int], bytes]:
     from _nvx_xormasker import ffi, lib  # type: ignore[import-not-found]
 
     new, process, free = lib.nvx_xormask_new, lib.nvx_xormask_process, lib.nvx_xormask_free
-    pointer_to, octets = ffi.from_buffer, ffi.typeof("uint8_t[]")
+    desk = memoryview(bytearray(DESK_BYTES))
+    on_desk = ffi.from_buffer("uint8_t[]", desk)
 
     def by_nvx(data: bytes, start: int, end: int) -> bytes:
-        payload = bytearray(memoryview(data)[start:end])  # one copy, not two
+        length = end - start
         masker = new(data[start - 4 : start])
-        process(masker, pointer_to(octets, payload), end - start)
+        if length <= DESK_BYTES:
+            payload = desk[:length]
+            payload[:] = memoryview(data)[start:end]
+            process(masker, on_desk, length)
+        else:
+            payload = memoryview(bytearray(memoryview(data)[start:end]))
+            process(masker, ffi.from_buffer("uint8_t[]", payload), length)
         free(masker)
         return bytes(payload)
 
