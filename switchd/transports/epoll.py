@@ -12,6 +12,8 @@ This module knows the inside of Twisted's epoll reactor. tests/transports/test_i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.main import installReactor
 from twisted.python import log
 from zope.interface import implementer
@@ -19,7 +21,7 @@ from zope.interface import implementer
 from switchd.transports.connections import Connection, IHasTurn, Turn
 
 try:
-    from twisted.internet.epollreactor import EPOLLOUT, EPollReactor
+    from twisted.internet.epollreactor import EPOLLIN, EPOLLOUT, EPollReactor
 except ImportError as error:
     raise ImportError("it needs epoll, which only Linux has") from error
 
@@ -57,16 +59,33 @@ class TurnReactor(EPollReactor):
         for descriptor, event in events:
             selectable = self._selectables.get(descriptor)
             if isinstance(selectable, Connection):
-                self.call(selectable, descriptor, event)
+                if event == EPOLLIN:
+                    self._read(selectable)
+                else:
+                    self.call(selectable, descriptor, event)
             elif selectable is not None:
                 log.callWithLogger(selectable, self._doReadOrWrite, selectable, descriptor, event)
 
     doIteration = doPoll
 
     def call(self, connection: Connection, descriptor: int, event: int) -> None:
-        """Have a connection read or write. What is raised as it is closed because of that is logged, and no more."""
+        """Have a connection read or write."""
+        self._guard(connection, self._doReadOrWrite, connection, descriptor, event)
+
+    def _read(self, connection: Connection) -> None:
+        """What `_doReadOrWrite` comes to where there is something to be read and nothing else: nearly always."""
         try:
-            self._doReadOrWrite(connection, descriptor, event)
+            why: BaseException | None = connection.doRead()
+        except BaseException as error:  # as there: it is the reason
+            log.err()
+            why = error
+        if why:
+            self._guard(connection, self._disconnectSelectable, connection, why, True)
+
+    def _guard(self, connection: Connection, function: Callable[..., object], *arguments: object) -> None:
+        """What is raised as a connection is closed is logged, and no more."""
+        try:
+            function(*arguments)
         except KeyboardInterrupt:
             raise
         except BaseException:
