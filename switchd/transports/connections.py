@@ -59,7 +59,8 @@ class Turn:
             for connection in tuple(self._waiting):
                 if connection in self._waiting:  # it has not been taken back
                     del self._waiting[connection]
-                    self._send(connection)
+                    if not connection.send():
+                        self._unsent(connection)
         finally:
             if self._waiting:
                 self._schedule()
@@ -67,8 +68,8 @@ class Turn:
     def _schedule(self) -> None:
         self._reactor.callLater(0, self.end)
 
-    def _send(self, connection: Connection) -> None:
-        if not connection.send() and connection.connected:
+    def _unsent(self, connection: Connection) -> None:
+        if connection.connected:
             # The reactor waits for the system, does what comes after the last byte, meets an error again.
             self._reactor.addWriter(connection)
 
@@ -148,7 +149,17 @@ class Connection(tcp.Server):
             Whether that is done. If not, `doWrite` does the rest, and tells of errors; if `dataBuffer` has anything
             in it now, then only when the socket can be written to again.
         """
-        if not self._only_sends():
+        # Bytes for one call, none left of an earlier one, and nothing is to be done once they are sent: no one to resume,
+        # nothing to close.
+        if (
+            not 0 < self._tempDataLen <= self.SEND_LIMIT
+            or self.dataBuffer
+            or self.disconnecting
+            or (self.producer is not None and (self.producerPaused or not self.streamingProducer))
+            or self._sendmsgQueue
+            or self._aborting
+            or self._writeDisconnecting
+        ):
             return False
         pieces = self._tempDataBuffer
         try:
@@ -162,15 +173,6 @@ class Connection(tcp.Server):
             self.dataBuffer, self.offset = data, sent
             return False
         return True
-
-    def _only_sends(self) -> bool:
-        """Whether there are bytes for one call, none left of an earlier one, and nothing is to be done once they are
-        sent: no one to resume, nothing to close."""
-        if self.dataBuffer or self._sendmsgQueue or self._aborting or self.disconnecting or self._writeDisconnecting:
-            return False
-        if self.producer is not None and (self.producerPaused or not self.streamingProducer):
-            return False
-        return 0 < self._tempDataLen <= self.SEND_LIMIT
 
 
 class UNIXConnection(Connection, unix.Server):

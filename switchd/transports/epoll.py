@@ -96,9 +96,7 @@ class _Turn(Turn):
     def _schedule(self) -> None:
         """The reactor ends it by itself."""
 
-    def _send(self, connection: Connection) -> None:
-        if connection.send():
-            return
+    def _unsent(self, connection: Connection) -> None:
         if not connection.dataBuffer:
             self._reactor.call(connection, connection.fileno(), EPOLLOUT)
         if connection.dataBuffer and connection.connected:

@@ -54,6 +54,7 @@ def connection(request: pytest.FixtureRequest) -> Any:
         (ReactorBase, "runUntilCurrent", ["self"]),
         (epollreactor.EPollReactor, "doPoll", ["self", "timeout"]),
         (epollreactor.EPollReactor, "_doReadOrWrite", ["self", "selectable", "fd", "event"]),
+        (epollreactor.EPollReactor, "_disconnectSelectable", ["self", "selectable", "why", "isRead", "faildict"]),
     ],
 )
 def test_it_has_the_method(owner: Any, name: str, parameters: list[str]) -> None:
