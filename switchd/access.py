@@ -26,13 +26,15 @@ def combined(timestamp: str, request: Any) -> str:
     client = request.getClientAddress()
     referrer = request.getHeader(b"referer") or b"-"
     agent = request.getHeader(b"user-agent") or b"-"
-    said = (request.method, request.uri, request.clientproto, referrer, agent)
-    if not (isinstance(client, IPv4Address | IPv6Address) and _is_plain(said)):
+    # An address may come from a proxy's word for it (`haproxy:` endpoints), so it is looked at like the rest.
+    host = client.host.encode() if isinstance(client, IPv4Address | IPv6Address) else None
+    said = (request.method, request.uri, request.clientproto, referrer, agent, host)
+    if not _is_plain(said):
         line: str = combinedLogFormatter(timestamp, request)
         return line
     length = b"%d" % request.sentLength if request.sentLength else b"-"
     method, uri, version = said[:3]
-    filled = (client.host.encode(), timestamp.encode(), method, uri, version, request.code, length, referrer, agent)
+    filled = (host, timestamp.encode(), method, uri, version, request.code, length, referrer, agent)
     return (_LINE % filled).decode()
 
 

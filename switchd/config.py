@@ -55,7 +55,7 @@ class Server:
         header: The `Server` field of responses. Default "switchd"; "" sends none.
         access_log: Where ordinary requests are logged, in combined format: a file, "-" for twistd's own log, "" for
             nowhere. Default "-".
-        switch_log: Whether each switch, and its end, is a line of twistd's log. Default true.
+        switch_log: Whether each switch, and its end, is told: a line of twistd's log. Default true.
         http2_engine: What HTTP/2 is spoken with: "lean", switchd's own, or "h2", the package of that name. They say the
             same; h2 is slower, and older. Default "lean".
     """

@@ -29,11 +29,16 @@ class Deadlines:
         # In the order of their ends. As long as the waits that are not over; each is one of its waiter's.
         self._waits: dict[Hashable, tuple[float, Callable[[], object]]] = {}
         self._timer: Any = None
+        self._last = 0.0  # the end of the wait that has begun last
 
     def start(self, waiter: Hashable, late: Callable[[], object]) -> None:
         """Call `late` when the time is up, unless `stop` comes first. A `waiter` that waits already begins anew."""
+        end = self._clock.seconds() + self._seconds
+        if end < self._last:
+            self._set_back(end)
+        self._last = end
         self._waits.pop(waiter, None)
-        self._waits[waiter] = (self._clock.seconds() + self._seconds, late)
+        self._waits[waiter] = (end, late)
         if self._timer is None:
             self._timer = self._clock.callLater(self._seconds, self._time_is_up)
 
@@ -42,6 +47,12 @@ class Deadlines:
         if self._waits.pop(waiter, None) is not None and not self._waits and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _set_back(self, end: float) -> None:
+        """The clock has been set back, as a reactor's may be: nobody waits longer for that than who begins now."""
+        self._waits = {waiter: (min(before, end), late) for waiter, (before, late) in self._waits.items()}
+        if self._timer is not None:
+            self._timer.reset(self._seconds)
 
     def _time_is_up(self) -> None:
         self._timer = None

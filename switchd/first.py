@@ -8,6 +8,7 @@ same bytes from the beginning, and goes on from the answer that was given, if it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +18,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from switchd import heads, http1, http2
+from switchd.deadlines import Deadlines
 from switchd.decision import Foretold, Verdict, first_answer, prepare
 from switchd.engine import PREFACE
 from switchd.handover import handover, pass_half_close
@@ -24,7 +26,7 @@ from switchd.interfaces import Accept, Early, Request
 
 
 class Server(http1.Server, Protocol):
-    """What is needed besides of whoever made it (`factory.SwitchFactory`)."""
+    """What is needed of whoever made it (`factory.SwitchFactory`), besides what a channel needs."""
 
     speaks_h2c: bool
 
@@ -47,6 +49,8 @@ class First(TwistedProtocol):
     def __init__(self, server: Server) -> None:
         self._server = server
         self._received = b""
+        self._is_over = False
+        self._waits: Deadlines | None = None
 
     def connectionMade(self) -> None:
         server, transport = self._server, self.transport
@@ -54,9 +58,17 @@ class First(TwistedProtocol):
             transport.setTcpNoDelay(True)
         pass_half_close(transport)
         self._connection = server.opened(transport)
-        server.deadlines(server.limits.head_seconds).start(self, transport.loseConnection)
+        self._wait(server.limits.head_seconds, self.finish)
+
+    def finish(self) -> None:
+        """Nothing has been asked in time, or the server stops: close. In TLS that waits for the client, for so long."""
+        self._is_over = True
+        self.transport.loseConnection()
+        self._wait(self._server.limits.half_closed_seconds, self.transport.abortConnection)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._is_over:
+            return
         if self._received:
             data = self._received + data
         if self._may_be_http2(data):
@@ -68,7 +80,14 @@ class First(TwistedProtocol):
             self._become_http1(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._settled()
+        self._wait(None)
+
+    def _wait(self, seconds: float | None, late: Callable[[], object] = lambda: None) -> None:
+        if self._waits is not None:
+            self._waits.stop(self)
+        self._waits = None if seconds is None else self._server.deadlines(seconds)
+        if self._waits is not None:
+            self._waits.start(self, late)
 
     def _may_be_http2(self, data: bytes) -> bool:
         """Whether a client that speaks HTTP/2 at once ("prior knowledge", RFC 9113 section 3.3) may begin so. In TLS it
@@ -77,11 +96,8 @@ class First(TwistedProtocol):
             return False
         return data.startswith(PREFACE) or PREFACE.startswith(data)
 
-    def _settled(self) -> None:
-        self._server.deadlines(self._server.limits.head_seconds).stop(self)
-
     def _become(self, protocol: Any, data: bytes) -> None:
-        self._settled()
+        self._wait(None)
         handover(self.transport, protocol, data)
 
     def _become_http1(self, data: bytes, foretold: Foretold | None = None) -> None:
@@ -110,7 +126,7 @@ class First(TwistedProtocol):
             self._become_http1(data, Foretold(asked, found, answer, failed=True))
             return True
         self._server.switched(self._connection, asked, verdict)
-        self._settled()
+        self._wait(None)
         switching, protocol = ready
         self.transport.write(switching)
         handover(self.transport, protocol, early)

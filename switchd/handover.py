@@ -21,6 +21,7 @@ Two smaller things live here because they, too, know how transports are built: `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableDescriptor, IHalfCloseableProtocol, IProtocol
@@ -57,7 +58,7 @@ def handover(transport: Any, protocol: IProtocol, early: bytes = b"", *, eof: bo
     """
     slot = _slot(transport)
     eof = pass_half_close(transport) or eof
-    if not (early or eof or isinstance(slot.protocol, _Gate)):
+    if not (early or eof or isinstance(slot, _Slot) or isinstance(slot.protocol, _Gate)):
         transport.resumeProducing()
         slot.protocol = protocol
         _connect(transport, protocol)
@@ -73,7 +74,8 @@ def handover(transport: Any, protocol: IProtocol, early: bytes = b"", *, eof: bo
 
 
 def _connect(transport: Any, protocol: IProtocol) -> None:
-    """Without anything to be given to it before what comes from the network, a protocol needs nobody in between."""
+    """Without anything to be given to it before what comes from the network, and on a transport that can be paused at
+    once, which a TLS session or another wrapper cannot, a protocol needs nobody in between."""
     try:
         protocol.makeConnection(transport)
     except Exception:
@@ -123,7 +125,8 @@ class _Lost:
         gate = _slot(self._transport).protocol
         failure = gate.failure if isinstance(gate, _Gate) else None
         try:
-            (self._original or self._transport.connectionLost)(reason)
+            # Not the transport's own attribute: somebody may have set another hook, which calls this one.
+            (self._original or partial(type(self._transport).connectionLost, self._transport))(reason)
         finally:
             for callback in self.callbacks:
                 callback(failure or reason)

@@ -12,12 +12,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from switchd.interfaces import Header
+from switchd.messages import is_host
 
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[\x21-\x7e]*) HTTP/1\.1(?=\r\n)").match
 # One field and the line end before it. No value has CR or LF in it, so a match is one whole line, and what is no field
 # is left out: then there are fewer matches than line ends.
-_FIELD_LINES = re.compile(rb"\r\n([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)(?=\r\n)").findall
-_IS_HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*").fullmatch
+# Blanks around a value are stripped afterwards: a pattern with two repeats that both take blanks takes quadratic time.
+_FIELD_LINES = re.compile(rb"\r\n([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)(?=\r\n)").findall
 
 _HAVE_RULES = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 """Fields that say how the request goes on."""
@@ -28,7 +29,8 @@ MOST_REMEMBERED = 128
 REMEMBERED_BYTES = 1024
 """How long such a block may be. With a field in every four bytes, all of them would take 5 MiB."""
 
-_is_private = re.compile(rb"\r\n(?:proxy-)?(?:authorization|cookie|sec-websocket-key):", re.IGNORECASE).search
+_SECRETS = (b"auth", b"cookie", b"key", b"secret", b"token", b"protocol")
+"""A block with one of these in it, in the name of a field or wherever, is not remembered."""
 
 
 class Fields(NamedTuple):
@@ -75,11 +77,15 @@ def read(data: bytes, most_bytes: int, most_fields: int) -> Head | None:
     if end < 0 or line is None:
         return None
     block = data[line.end() : end + 2]
-    once = len(block) > REMEMBERED_BYTES or _is_private(block)
-    found = _fields(block) if once else _known_fields(block)
+    found = _known_fields(block) if _is_common(block) else _fields(block)
     if found is None or len(found.names) > most_fields or line[1] == b"CONNECT":
         return None
     return Head(line[1], line[2], found, end + 4)
+
+
+def _is_common(block: bytes) -> bool:
+    lower = block.lower()
+    return len(block) <= REMEMBERED_BYTES and not any(secret in lower for secret in _SECRETS)
 
 
 def _fields(block: bytes) -> Fields | None:
@@ -87,11 +93,11 @@ def _fields(block: bytes) -> Fields | None:
     lines = _FIELD_LINES(block)
     if len(lines) != block.count(b"\r\n") - 1:
         return None
-    fields = tuple([(name.lower(), value.rstrip(b" \t")) for name, value in lines])
+    fields = tuple([(name.lower(), value.strip(b" \t")) for name, value in lines])
     names = tuple([name for name, _ in fields])
     if names.count(b"host") != 1 or not _HAVE_RULES.isdisjoint(names):
         return None
-    return Fields(fields, names) if _IS_HOST(fields[names.index(b"host")][1]) else None
+    return Fields(fields, names) if is_host(fields[names.index(b"host")][1]) else None
 
 
 # A client sends the same fields with each of its requests, and so do all clients of one kind.

@@ -2,8 +2,8 @@
 
 What twisted.web does well stays its own: parsing, pipelining, back-pressure, resources. Here is what it leaves to us:
 the switch, deadlines and bounds for everything that a client may send, an answer for a client that half-closes, and
-the answers that RFC 9110 and 9112 ask for where it closes or accepts silently. This is the only module that knows
-twisted.web's inside; `tests/test_http1_internals.py` fails when that changes.
+the answers that RFC 9110 and 9112 ask for where it closes or accepts silently. This, `request` and `lazy` are the only
+modules that know twisted.web's inside; `tests/test_http1_internals.py` and `tests/test_lazy.py` fail when that changes.
 
 A connection is in one of these phases, each with one deadline (`Channel._wait`):
 
@@ -294,7 +294,7 @@ class Channel(HTTPChannel):
         try:
             if self._idle and not (self._buffer or self._busyReceiving):
                 data = self._take_whole(data)
-                if not data or self._lingering:
+                if not data or self._lingering or (self.transport is not None and self.transport.disconnecting):
                     return
             if self._idle:
                 self._begin_head(data)
@@ -393,7 +393,7 @@ class Channel(HTTPChannel):
         self._busyReceiving = True  # what comes meanwhile goes behind these, as it does there
         self._buffer = data
         try:
-            while self._buffer and self._idle and not self._lingering:
+            while self._buffer and self._idle and not (self._lingering or self.transport.disconnecting):
                 head = heads.read(self._buffer, limits.head_bytes, limits.header_count)
                 if head is None or b"upgrade" in head.fields.names:
                     break
@@ -415,6 +415,7 @@ class Channel(HTTPChannel):
         request.requestReceived(head.method, head.target, b"HTTP/1.1")
         if not (self._idle or self._lingering):
             self._wait(None)  # for the next request: this one is not answered yet
+            request.keep_addresses()
 
     def _begin_head(self, data: bytes) -> None:
         messages.check_first_byte(data)
@@ -490,7 +491,8 @@ class Channel(HTTPChannel):
     # An answer
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers, body: bytes = b"") -> None:
-        """See `HTTPChannel`; in one piece, of which a transport makes less work than of many, perhaps with the body."""
+        """See `HTTPChannel`; in one piece, of which a transport makes less work than of many, perhaps with the body. What is
+        no `Headers`, which it takes too for old callers, is none of a request's."""
         fields = [b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
         self.transport.write(b"%b %b %b\r\n%b\r\n%b" % (version, code, reason, b"".join(fields), body))
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer, ISSLTransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -360,11 +360,11 @@ class Stream:
 
     def getPeer(self) -> Any:
         """The client's address."""
-        return self._session.transport.getPeer()
+        return self._session.addresses[0]
 
     def getHost(self) -> Any:
         """The address that it reached."""
-        return self._session.transport.getHost()
+        return self._session.addresses[1]
 
     def isSecure(self) -> bool:
         """Whether the connection is encrypted."""
@@ -473,10 +473,12 @@ class Session(Protocol):
     Attributes:
         engine: The frames.
         secure: Whether the connection is encrypted.
+        addresses: The client's, and the one that it reached.
         demands: Whether some path requires a protocol that cannot be here.
     """
 
     transport: Any
+    addresses: tuple[IAddress, IAddress]
 
     def __init__(
         self, server: Any, connection: Any, replay: Asked | None = None, settings: bytes | None = None
@@ -512,6 +514,8 @@ class Session(Protocol):
 
     def connectionMade(self) -> None:
         pass_half_close(self.transport)
+        # Looked up now: a stream may be asked for them when the connection is gone.
+        self.addresses = (self.transport.getPeer(), self.transport.getHost())
         self.secure = ISSLTransport.providedBy(self.transport)
         self.transport.registerProducer(self, True)
         # Preface and settings have to come in that time, too.

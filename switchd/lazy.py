@@ -76,6 +76,10 @@ class LazyRequest(OrdinaryRequest):
         self._length = length
         self._query = b""
 
+    def keep_addresses(self) -> None:
+        """Look the addresses up while the connection is there: it will be answered later, and may be asked for them."""
+        _ = self.client, self.host
+
     def _make_headers(self) -> Headers:
         self.requestHeaders = headers = Headers()
         for name, value in self._fields:

@@ -13,7 +13,7 @@ _LONGEST_LENGTH = 18
 """Digits of a Content-Length that are looked at; a longer one is over any limit, and int() has one of its own."""
 
 _FIRST = frozenset(b"!#$%&'*+-.^_`|~\r\n0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-_IS_HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*").fullmatch
+is_host = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*").fullmatch
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]+)([^#]*)", re.IGNORECASE).fullmatch
 
 SPENT = frozenset((b"connection", b"upgrade", b"http2-settings", b"expect", b"transfer-encoding", b"content-length"))
@@ -103,7 +103,7 @@ def check_host(hosts: Sequence[bytes], version: bytes) -> None:
     """
     if len(hosts) > 1 or (not hosts and version == b"HTTP/1.1"):
         raise RequestError(400, "a request has exactly one Host field")
-    if hosts and not _IS_HOST(hosts[0]):
+    if hosts and not is_host(hosts[0]):
         raise RequestError(400, "the Host field is no host")
 
 

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from switchd import events
 from switchd.factory import Assembly, Connection, SwitchFactory
+from switchd.first import First
 from switchd.handover import close_when_sent
 from switchd.http1 import Channel
 from switchd.interfaces import IDrain
@@ -121,7 +122,7 @@ def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None
 
 def _say_goodbye(connection: Connection, seconds: float) -> None:
     protocol = connection.protocol
-    if isinstance(protocol, Channel):
+    if isinstance(protocol, First | Channel):
         protocol.finish()
         return
     said = Deferred.fromCoroutine(_farewell(protocol, seconds))

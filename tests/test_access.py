@@ -18,6 +18,7 @@ from tests.http2_client import Client, end_all, site
 from tests.test_http2 import Does
 
 STAMP = "[01/Jan/1970:00:00:00 +0000]"
+LIAR = IPv4Address("TCP", '1"\n2', 1)
 PEERS = [IPv4Address("TCP", "192.0.2.1", 1), IPv6Address("TCP", "2001:db8::1", 1), UNIXAddress(b"/run/x")]
 
 
@@ -51,6 +52,13 @@ def test_a_line_is_the_original(peer: Any) -> None:
     assert (
         ours == f'"{host}" - - {STAMP} "GET /a?b=c HTTP/2" 200 6 "http://example.org/?a=b" "Mozilla/5.0 (X11; Linux)"'
     )
+
+
+def test_an_address_cannot_begin_a_line() -> None:
+    """A proxy that is trusted may pass on whatever it is told."""
+    ours, theirs = lines(LIAR)
+    assert ours == theirs
+    assert len(ours.splitlines()) == 1
 
 
 def test_without_content_is_the_original() -> None:

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.web import server
 from twisted.web.resource import EncodingResourceWrapper, Resource
 
-from switchd.testing import Wire
+from switchd.testing import SERVER, Wire
 from tests.serving import Site
 
 
@@ -121,3 +121,37 @@ def test_what_has_no_content_has_none_of_an_encoder_either(method: bytes, status
     head, _, content = wire.received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d" % status)
     assert bool(content) == (method == b"GET" and status == 200)
+
+
+class Late(Resource):
+    """Answers when it is told to."""
+
+    isLeaf = True
+
+    def render(self, request: Any) -> int:
+        self.request = request
+        return server.NOT_DONE_YET
+
+
+def test_who_is_answered_late_is_known_when_the_client_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = Late()
+    wire = Site(root=late).connect()
+    wire.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+    monkeypatch.delattr(type(wire.transport), "getHost")  # as a lost connection of Twisted's, which has no socket then
+    wire.reset()
+    assert late.request.getHost() == SERVER
+    assert late.request.prePathURL() == b"http://a/"
+
+
+def test_nothing_is_answered_behind_what_has_closed_the_connection() -> None:
+    seen = []
+
+    def render(request: Any) -> bytes:
+        seen.append(request)
+        request.transport.loseConnection()
+        return b"last"
+
+    wire = Site(root=Page(render)).connect()
+    wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+    assert len(seen) == 1
+    assert wire.received.endswith(b"\r\n\r\nlast")

@@ -84,3 +84,16 @@ def test_one_fault_is_not_the_others(waits: Waits, logged: list[type[BaseExcepti
     waits.clock.advance(10)
     assert waits.late == [("b", 10)]
     assert logged == [ZeroDivisionError]
+
+
+def test_when_the_clock_is_set_back_nobody_waits_for_it(waits: Waits) -> None:
+    waits.clock.advance(3600)
+    waits.start("a")
+    waits.clock.rightNow -= 3600
+    waits.start("b")
+    waits.clock.advance(5)
+    waits.start("c")
+    waits.clock.advance(5)
+    assert waits.late == [("a", 10), ("b", 10)]
+    waits.clock.advance(5)
+    assert waits.late == [("a", 10), ("b", 10), ("c", 15)]

@@ -17,7 +17,8 @@ from switchd.factory import SwitchFactory, assemble
 from switchd.first import First
 from switchd.http1 import Channel
 from switchd.testing import Wire
-from tests.serving import HEAD, PLAIN, SWITCH, Accepts, Site, statuses
+from tests.serving import HEAD, PLAIN, SWITCH, Accepts, Page, Site, statuses
+from tests.wires import KINDS, Kind, TLSWire
 
 
 def test_every_mistake_of_every_layer_is_reported_at_once() -> None:
@@ -175,3 +176,26 @@ def test_the_engine_of_http_2_is_the_one_that_is_configured(text: str, name: eng
     factory = SwitchFactory(assemble(*config.parse(text, "test.toml", Path(), ["tcp:0"]), reactor), Clock())
     assert factory.engine is engine.named(name)
     assert engine.named("lean") is not engine.named("h2")
+
+
+class TestAConnectionThatAsksNothing:
+    @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+    def test_is_closed_in_time(self, kind: Kind) -> None:
+        site = Site()
+        wire = site.connect(kind)
+        wire.clock.advance(19)
+        wire.turn()
+        assert not wire.closed
+        for seconds in (1, 30):  # in TLS, the client has half a minute to take leave
+            wire.clock.advance(seconds)
+            wire.turn()
+        assert wire.transport.disconnected
+        assert site.factory.connections == set()
+        assert wire.clock.getDelayedCalls() == []
+
+    def test_is_not_answered_afterwards(self) -> None:
+        page = Page()
+        wire = Site(root=page).connect(TLSWire)
+        wire.clock.advance(20)
+        wire.send(PLAIN)
+        assert page.requests == []

@@ -597,3 +597,40 @@ def test_twisteds_own_in_memory_transport_can_be_switched() -> None:
     assert new.told == ["made", b"early"]
     transport.loseConnection()
     assert new.told[-1] == "lost"
+
+
+@every_kind
+def test_who_pauses_as_it_is_connected_gets_nothing_until_it_resumes(kind: Kind) -> None:
+    class Waits(New):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            self.transport.pauseProducing()
+
+    new = Waits()
+    wire = kind(one(lambda: Old(lambda: new)))
+    if isinstance(wire, TLSWire):
+        wire.send_records(b"!", b"one, ", b"two")  # a session goes on with what it has read
+    else:
+        wire.send(b"!")
+        wire.send(b"one, two")
+    assert new.input == b""
+    new.transport.resumeProducing()
+    wire.turn()
+    assert new.input == b"one, two"
+
+
+def test_another_hook_that_calls_ours_is_called_once() -> None:
+    new, lost, others = New(), list[Failure](), list[Failure]()
+    old = Old(lambda: new)
+    wire = Wire(old)
+    when_lost(old.transport, lost.append)
+    ours = wire.transport.connectionLost
+
+    def another(reason: Failure) -> None:
+        others.append(reason)
+        ours(reason)
+
+    vars(wire.transport)["connectionLost"] = another
+    wire.send(b"!")
+    wire.reset()
+    assert (len(others), len(lost), len(new.reasons)) == (1, 1, 1)

@@ -77,6 +77,20 @@ def test_leaves_what_is_too_long_or_too_much() -> None:
     assert heads.read(HEAD, len(HEAD), 3) is None
 
 
+@pytest.mark.parametrize("piece", [b" ", b"\t ", b":", b"a", b"\r\na", b"\r\na:", b"auth", b"\r\nauth"])
+def test_a_long_head_that_is_wrong_at_its_end_is_no_burden(piece: bytes) -> None:
+    """By a pattern that goes back and forth, some of these would take minutes."""
+    long = b"GET / HTTP/1.1\r\nHost: a\r\nX:" + piece * (60_000 // len(piece)) + b"\x7f\r\n\r\n"
+    assert heads.read(long, 65536, 100_000) is None
+
+
+@pytest.mark.parametrize("name", [b"Authorization", b"COOKIE", b"X-Api-Key", b"x-a-token", b"Sec-WebSocket-Protocol"])
+def test_remembers_nothing_that_may_be_secret(name: bytes) -> None:
+    heads._known_fields.cache_clear()
+    assert read(b"GET / HTTP/1.1\r\nHost: a\r\n" + name + b": x\r\n\r\n") is not None
+    assert heads._known_fields.cache_info().currsize == 0
+
+
 class Everything(Resource):
     """Answers with all that a resource can see of the request's head."""
 

@@ -28,6 +28,7 @@ OVERRIDDEN = {
     "lineReceived": ["self", "line"],
     "loseConnection": ["self"],
     "requestDone": ["self", "request"],
+    "writeHeaders": ["self", "version", "code", "reason", "headers"],
 }
 
 

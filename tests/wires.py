@@ -112,6 +112,12 @@ class TLSWire(Wire):
             data = data[self._engine.send(data) :]  # a record at a time
         self._talk()
 
+    def send_records(self, *records: bytes) -> None:
+        """All in one segment."""
+        for record in records:
+            self._engine.send(record)
+        self._talk()
+
     def close_notify(self) -> None:
         """Take leave in TLS's own way."""
         self._engine.shutdown()

@@ -149,8 +149,8 @@ class Connection(tcp.Server):
             Whether that is done. If not, `doWrite` does the rest, and tells of errors; if `dataBuffer` has anything
             in it now, then only when the socket can be written to again.
         """
-        # Bytes for one call, none left of an earlier one, and nothing is to be done once they are sent: no one to resume,
-        # nothing to close.
+        # Are there bytes for one call, none left of an earlier one, and nothing to be done once they are sent: nobody
+        # to resume, nothing to close?
         if (
             not 0 < self._tempDataLen <= self.SEND_LIMIT
             or self.dataBuffer
