@@ -491,8 +491,7 @@ class Channel(HTTPChannel):
     # An answer
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers, body: bytes = b"") -> None:
-        """See `HTTPChannel`; in one piece, of which a transport makes less work than of many, perhaps with the body. What is
-        no `Headers`, which it takes too for old callers, is none of a request's."""
+        """See `HTTPChannel`; in one piece, of which a transport makes less work than of many, perhaps with the body."""
         fields = [b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
         self.transport.write(b"%b %b %b\r\n%b\r\n%b" % (version, code, reason, b"".join(fields), body))
 
