@@ -202,18 +202,18 @@ class Bench:
             preexec_fn=_beside,
         )
         try:
+            assert client.stdin is not None
             assert client.stdout is not None
             if not client.stdout.readline():
                 raise Missing(client.communicate(timeout=PATIENCE)[1].strip())
             yield
+            client.stdin.close()
+            client.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise Missing("the load client did not come to an end") from None
         finally:
-            if client.stdin is not None:
-                client.stdin.close()
-            try:
-                client.wait(PATIENCE)
-            finally:
-                client.kill()
-                client.wait()
+            client.kill()
+            client.wait()
 
     def _memory(self, row: Row, server: Running) -> Figures:
         """What many idle connections take, each; a few have been there before."""

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -197,14 +198,14 @@ class Running:
         return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 
     def stop(self) -> None:
-        """End it, whatever it does."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, number)
-                try:
-                    self._process.wait(STOP_SECONDS)
-                except subprocess.TimeoutExpired:
-                    continue
+        """End it and what it has started, whatever they do."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+        with suppress(ProcessLookupError):  # what it has started may outlive it
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 def _at_home() -> None:

@@ -7,7 +7,7 @@ our own, `h2` wraps the package of that name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from switchd.engines.bounds import (
     CLOSED_STREAMS,
@@ -124,7 +124,7 @@ class Make(Protocol):
 
 Name = Literal["lean", "h2"]
 
-NAMES: tuple[Name, ...] = ("lean", "h2")
+NAMES: tuple[Name, ...] = get_args(Name)
 """The engines there are."""
 
 

@@ -57,8 +57,9 @@ REMEMBERED_HEADS = 256
 REMEMBERED_BYTES = 2048
 """The longest that is remembered, counted as section 6.5.2 does: in all they are some two megabytes, then."""
 
-_SECRET = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
-"""Fields that are not remembered: nothing of them stays longer than their request."""
+_IS_SECRET = re.compile(rb"auth|cookie|key|secret|token").search
+"""In the name of a field that may be secret. A head with one is not remembered, nor one with a query, which may be
+secret too: nothing of either is in what all connections share. What a connection's engine keeps goes with it."""
 
 
 @frozen
@@ -95,11 +96,17 @@ def read(fields: tuple[Header, ...], limits: Limits) -> Head:
         return known[1]
     size = _size(fields)
     head = _read(fields, size, limits)
-    if size <= REMEMBERED_BYTES and _SECRET.isdisjoint([name for name, _ in head.headers]):
+    if size <= REMEMBERED_BYTES and not _is_private(head):
         if len(_remembered) >= REMEMBERED_HEADS:
             _remembered.clear()
         _remembered[fields] = limits, head
     return head
+
+
+def _is_private(head: Head) -> bool:
+    if b"?" in head.path:
+        return True
+    return any(_IS_SECRET(name) or (name == b"referer" and b"?" in value) for name, value in head.headers)
 
 
 def _read(fields: tuple[Header, ...], size: int, limits: Limits) -> Head:

@@ -119,10 +119,29 @@ class TestMemory:
         fields.read(request((b"a", b"x" * room)), limits)
         assert len(fields._remembered) == 1
 
-    @pytest.mark.parametrize("name", [b"cookie", b"authorization", b"proxy-authorization"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            b"cookie",
+            b"authorization",
+            b"proxy-authorization",
+            b"x-api-key",
+            b"apikey",
+            b"x-auth-request-user",
+            b"x-csrf-token",
+            b"x-client-secret-id",
+        ],
+    )
     def test_is_of_nothing_that_is_secret(self, name: bytes) -> None:
         assert fields.read(request((name, b"secret")), LIMITS).headers[-1] == (name, b"secret")
         assert fields._remembered == {}
+
+    @pytest.mark.parametrize("field", [(b":path", b"/a?token=b"), (b":path", b"/?"), (b"referer", b"http://a/?b=c")])
+    def test_is_of_no_query(self, field: tuple[bytes, bytes]) -> None:
+        assert fields.read(request(field), LIMITS)
+        assert fields._remembered == {}
+        assert fields.read(request((b"a", b"?")), LIMITS)
+        assert len(fields._remembered) == 1
 
 
 @pytest.mark.parametrize(

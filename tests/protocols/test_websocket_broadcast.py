@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from wsproto.events import CloseConnection
 from wsproto.extensions import PerMessageDeflate
 
 from switchd.protocols.websocket import broadcast
@@ -142,6 +143,95 @@ def test_fragments_are_sent_where_they_are_asked_for() -> None:
     client = Client(site(Fragments))
     client.wire.send(frame(b"!abc"))
     assert client.wire.take().startswith(frame(b"ab", fin=False, masked=False)[:2] + b"ab")
+
+
+class Piecewise(Member):
+    """Sends in pieces: a message begins at `+`, each other one is a fragment, and it ends at `-`."""
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if payload == b"+":
+            self.beginMessage(isBinary)
+        elif payload == b"-":
+            self.endMessage()
+        elif payload == b".":
+            self.sendClose()
+        elif payload.startswith(b"!"):
+            super().onMessage(payload, isBinary)
+        else:
+            self.sendMessageFrame(payload)
+
+
+class Long(Piecewise):
+    """Looks at frames."""
+
+    def onMessageBegin(self, isBinary: bool) -> None:
+        super().onMessageBegin(isBinary)
+
+
+@pytest.mark.parametrize("cls", [Piecewise, Long])
+@pytest.mark.parametrize("kind", [None, True])
+def test_whoever_is_sending_in_pieces_gets_it_afterwards(cls: type[Member], kind: Any) -> None:
+    server = site(cls)
+    one, other = Client(server, deflate=kind), Client(server, deflate=kind)
+    for text in ("+", "some ", "!" + LONG, "!short", "text", "-", "!more"):
+        one.text(text)
+    other.look()
+    assert one.messages == ["some text", LONG, "short", "more"]
+    assert other.messages == [LONG, "short", "more"]
+
+
+def test_no_more_waits_for_it_than_may() -> None:
+    server = site(Piecewise, max_buffered_bytes=10_000)
+    one, other = Client(server, deflate=False), Client(server, deflate=False)
+    one.text("+")
+    one.text("some")
+    for _ in range(9):
+        other.binary(b"!" + bytes(1000))
+    one.look()
+    assert not one.of(CloseConnection)
+    other.binary(b"!" + bytes(1000))
+    one.look()
+    assert one.closed == (1013, "too slow")
+    assert other.messages == [bytes(1000)] * 10
+
+
+def test_what_waits_for_it_leaves_room_again() -> None:
+    client = Client(site(Piecewise, max_buffered_bytes=10_000), deflate=False)
+    for _ in range(5):
+        client.text("+")
+        client.text("some")
+        client.binary(b"!" + bytes(6000))
+        client.text("-")
+    assert client.messages == ["some", bytes(6000)] * 5
+
+
+def test_what_waits_for_a_message_that_never_ends_is_not_sent() -> None:
+    server = site(Piecewise)
+    one, other = Client(server), Client(server)
+    handler = one.wire.transport.protocol
+    for text in ("+", "some", "!a", "."):
+        one.text(text)
+    other.text("!b")
+    handler.endMessage()
+    one.look()
+    assert (one.messages, other.messages) == ([], ["a", "b"])
+
+
+def test_the_message_may_be_ended_by_a_method_that_goes_past_ones_own() -> None:
+    class Past(Piecewise):
+        def endMessage(self) -> None:
+            raise AssertionError
+
+        def onMessage(self, payload: bytes, isBinary: bool) -> None:
+            if payload == b"-":
+                super().endMessage()
+            else:
+                super().onMessage(payload, isBinary)
+
+    client = Client(site(Past))
+    for text in ("+", "some", "!a", "-"):
+        client.text(text)
+    assert client.messages == ["some", "a"]
 
 
 def test_text_that_is_no_bytes_is_a_mistake() -> None:

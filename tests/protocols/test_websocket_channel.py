@@ -8,6 +8,7 @@ import pytest
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import Clock
 from wsproto.events import CloseConnection, Ping
 from zope.interface import implementer
 
@@ -282,6 +283,47 @@ class TestBackPressure:  # A18
         client.look()
         assert client.messages == [bytes(70_000)] * 3
         assert client.closed == (3000, "done")
+
+
+class TestPieces:
+    """What leaves piece by piece, for tests."""
+
+    @pytest.fixture(autouse=True)
+    def _time_passes_by_hand(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = Clock()
+        monkeypatch.setattr("autobahn.websocket.protocol.txaio.call_later", self.clock.callLater)
+
+    def test_they_do_not_overtake_what_was_sent_before(self) -> None:
+        class Answers(WebSocketServerProtocol):
+            def onMessage(self, payload: bytes, isBinary: bool) -> None:
+                self.sendMessage(b"first")
+                self.sendMessage(b"second", sync=True)
+                self.sendMessage(b"third")
+                self.sendFrame(1, b"fourth", chopsize=2)
+                self.sendMessage(b"fifth")
+
+        client = Client(site(Answers))
+        client.text("a")
+        self.clock.pump([0.001] * 10)
+        client.text("b")
+        self.clock.pump([0.001] * 10)
+        client.wire.turn()
+        client.look()
+        assert client.messages == ["first", "second", "third", "fourth", "fifth"] * 2
+
+    def test_they_wait_like_everything_else_for_a_client_that_does_not_read(self, kept: type[Kept]) -> None:
+        client = Client(site(kept))
+        (handler,) = kept.made
+        client.wire.stop_reading()
+        handler.sendMessage(bytes(100_000), True)
+        handler.sendMessage(b"first")
+        handler.sendMessage(b"second", sync=True)
+        handler.sendMessage(b"third")
+        self.clock.pump([0.001] * 5)
+        client.wire.resume_reading()
+        self.clock.pump([0.001] * 5)
+        client.look()
+        assert client.messages == [bytes(100_000), "first", "second", "third"]
 
 
 @implementer(IPushProducer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -346,6 +347,23 @@ class TestFactories:
             return factory
 
         assert Client(site(make)).accepted.extra_headers == [(b"x-made", b"yes")]
+
+    @pytest.mark.parametrize("hashable", [False, True])
+    def test_handlers_that_are_equal_are_still_two(self, hashable: bool) -> None:
+        @dataclass(unsafe_hash=hashable)
+        class Equal(WebSocketServerProtocol):
+            name: str = ""
+
+            def onMessage(self, payload: bytes, isBinary: bool) -> None:
+                self.factory.broadcast(b"%d" % len(self.factory.connections))
+
+        server = site(Equal)
+        one, other, third = Client(server), Client(server), Client(server)
+        one.text("")
+        third.close()
+        one.text("")
+        other.look()
+        assert one.messages == other.messages == ["3", "2"]
 
     def test_the_count_of_connections_is_right_whatever_became_of_them(self, logged: list[type[BaseException]]) -> None:
         factory = WebSocketServerFactory(reactor=Clock())

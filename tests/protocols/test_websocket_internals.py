@@ -14,8 +14,10 @@ from twisted.internet.task import Clock
 
 from switchd.protocols import websocket
 from switchd.protocols.websocket import masks
+from switchd.protocols.websocket.channel import Channel
+from switchd.protocols.websocket.lean import Lean
 from switchd.testing import Wire
-from tests.websockets import Client, site
+from tests.websockets import HANDSHAKE, Client, frame, site
 
 OVERRIDDEN = {
     "_closeConnection": ["self", "abort"],
@@ -94,6 +96,15 @@ def test_whatever_a_connected_protocol_has_an_adopted_one_has_too() -> None:
         elif name not in ours | others:
             assert values[name] == value, name
     assert ours >= {"failByDrop", "autoPingInterval"}
+
+
+@pytest.mark.parametrize("cls", [Channel, Lean])
+def test_no_name_of_ours_can_be_a_handlers(cls: type) -> None:
+    stock = connected()
+    stock.dataReceived(HANDSHAKE % (b"/", b"") + frame(b"a", fin=False) + frame(b"ping", 9))
+    autobahns = set(dir(stock))
+    names = {*vars(cls), *cls.__annotations__} - autobahns
+    assert [name for name in names if not name.startswith(("_switchd", "__"))] == []
 
 
 def test_what_is_made_when_it_is_asked_for_is_made_once() -> None:

@@ -12,7 +12,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from autobahn.websocket.protocol import TrafficStats
 from twisted.internet.defer import Deferred
 
-from tests.websockets import Client, site, switch
+from tests.websockets import Client, frame, site, switch
 
 
 class Kept(WebSocketServerProtocol):
@@ -132,6 +132,19 @@ def test_who_listens_hears_what_comes_after(when: str) -> None:
     assert heard == [b"a", b"b"][when == "onMessage" :]
 
 
+def test_who_listens_while_a_long_frame_is_on_its_way_gets_it_in_order(serve: Any) -> None:
+    heard: list[bytes] = []
+    client = Client(serve(Kept))
+    payload = bytes(index * 7 % 251 for index in range(102_400))
+    sent = frame(payload, 2)
+    client.wire.send(sent[:30_000])
+    client.wire.send(sent[30_000:60_000])
+    Kept.made[0].on("message", lambda payload, is_binary: heard.append(payload))
+    client.wire.send(sent[60_000:80_000])
+    client.wire.send(sent[80_000:])
+    assert heard == [payload]
+
+
 def test_statistics_may_be_set_anew(serve: Any) -> None:
     client = Client(serve(Kept))
     client.text("a")
@@ -167,6 +180,31 @@ def test_a_name_that_the_class_has_too_is_the_instances(serve: Any) -> None:
     assert client.messages == ["example.org"]
     assert Named.made[0].seen == (WebSocketServerProtocol.STATE_CONNECTING, b"")
     assert Named.made[0].trafficStats.outgoingWebSocketMessages == 1
+
+
+def test_a_handler_may_have_names_that_are_likely(serve: Any) -> None:
+    class Counts(Kept):
+        def onOpen(self) -> None:
+            super().onOpen()
+            self._count = self._look = self._call = self._begin = self._control = self._handler = 0
+
+        def onMessage(self, payload: bytes, isBinary: bool) -> None:
+            self._count += 1
+            self.sendMessage(self._joined("got ", payload), isBinary)
+
+        def _joined(self, one: str, other: bytes) -> bytes:
+            return b"%b%d" % (one.encode() + other, self._count)
+
+    client = Client(serve(Counts), deflate=True)
+    client.text("a")
+    data = frame(b"b" * 70_000, 2)
+    client.wire.send(data[:40_000])
+    client.wire.send(data[40_000:] + frame(b"ping", 9))
+    client.look()
+    client.text("c" * 300)
+    client.close()
+    assert client.messages == ["got a1", b"got " + b"b" * 70_000 + b"2", "got " + "c" * 300 + "3"]
+    assert client.closed[0] == 1000
 
 
 def test_a_property_that_watches_the_state_is_told() -> None:

@@ -53,11 +53,6 @@ class Incoming:
     _control: int = field(default=0, init=False)
     _since: float = field(default=0.0, init=False)
 
-    @property
-    def longest(self) -> int:
-        """The most bytes of a message in one frame."""
-        return min(self.message_bytes, self.frame_bytes)
-
     def message(self) -> None:
         """A message begins."""
         self._bytes = self._empty = 0

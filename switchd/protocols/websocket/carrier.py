@@ -159,7 +159,7 @@ class Carrier(Channel, Lean):  # type: ignore[misc]  # autobahn says twice what 
             await said
         await farewell(self)
 
-    def _handler(self) -> object:
+    def _switchd_handler(self) -> object:
         return self.carried
 
     def _told(self, method: Any, *arguments: Any) -> None:

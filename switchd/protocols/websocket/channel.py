@@ -1,9 +1,10 @@
 """autobahn's WebSocket protocol on a connection that has been switched: in the open state, and with bounds.
 
 `terms` puts `Channel` in front of a handler's class. The handler keeps its methods and attributes: what is overridden
-here are hooks of autobahn's, and what switchd remembers is in one attribute, so that no name of a handler's is taken.
+here are hooks of autobahn's, and every other name begins with `_switchd`, so that no name of a handler's is taken.
 
-This file, `lean` and `terms` are the only ones that know autobahn's private names.
+This file, `lean` and `terms` are the only ones that know private names of autobahn's protocol. `deflate` knows one of
+its compression, and `masks` those of its masker.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ MOST_PIECES = 64
 MOST_FRAGMENTS_APART = 1000
 """Fragments of a message that are kept one by one, with Python's 33 bytes on each, before they are joined."""
 
+MESSAGE_BYTES = 64
+"""By which a message that waits for the end of another counts for more than what is in it."""
 
 _OCTET = "payload octet index"  # in what autobahn says of text that is none
 
@@ -94,11 +97,11 @@ class _Way(Flow):
 
     def ready(self) -> None:
         if self._channel is not None:
-            self._channel._guarded(self._channel.consumeData)
+            self._channel._switchd_guarded(self._channel.consumeData)
 
     def too_slow(self, why: str) -> None:
         if self._channel is not None:
-            self._channel._too_slow(why)
+            self._channel._switchd_too_slow(why)
 
     def lost(self) -> None:
         super().lost()
@@ -123,11 +126,11 @@ class Channel(WebSocketServerProtocol):
         if self.connected:
             self.transport.replay(transport)
             self.transport = transport
-            self._guarded(self._begin)
+            self._switchd_guarded(self._switchd_begin)
         else:
             super().makeConnection(transport)
 
-    def _begin(self) -> None:
+    def _switchd_begin(self) -> None:
         """What autobahn does once it has written its 101."""
         link = self._switchd
         terms = link.terms
@@ -136,7 +139,7 @@ class Channel(WebSocketServerProtocol):
             self._transport_details = details(self)  # now, since there is nothing to see any more when it is lost
         if link.accepted is not None:
             link.compression = self._perMessageCompress = Compression.create_from_offer_accept(True, link.accepted)
-        link.is_plain = self._is_plain()
+        link.is_plain = self._switchd_is_plain()
         self.state = OPEN
         if self.autoPingInterval:
             self.autoPingPendingCall = terms.reactor.callLater(self.autoPingInterval, self._sendAutoPing)
@@ -147,7 +150,7 @@ class Channel(WebSocketServerProtocol):
         if link.when_open is not None:
             link.when_open.callback(None)
 
-    def _is_plain(self) -> bool:
+    def _switchd_is_plain(self) -> bool:
         own: Any = self
         observed = (
             own.logOctets or own.logFrames or own.trackTimings or self._switchd.terms.sees_frames or own._listeners
@@ -165,18 +168,20 @@ class Channel(WebSocketServerProtocol):
             if is_plain and self.state == OPEN:
                 (link.statistics or self.trafficStats).incomingOctetsWireLevel += len(data)
                 if len(data) < link.lacking:
-                    self._wait_with(data)
+                    self._switchd_wait_with(data)
                 else:
-                    self._look(self._joined(data) if self.data else data)
+                    self._switchd_look(self._switchd_joined(data) if self.data else data)
             elif is_plain and not self.failedByMe:
-                self._settle()
+                self._switchd_settle()
                 self._dataReceived(data)  # past autobahn's own, which adds a message for debugging
             elif not self.failedByMe:
+                if link.arrived:
+                    self._switchd_settle()  # it was plain until now
                 super().dataReceived(data)
         except Exception:
-            self._broken(Failure())
+            self._switchd_broken(Failure())
 
-    def _wait_with(self, data: bytes) -> None:
+    def _switchd_wait_with(self, data: bytes) -> None:
         """More of a frame that is waited for, and not the last of it: kept as it is. If each were joined to what is
         there, that would be copied again and again."""
         link = self._switchd
@@ -186,17 +191,17 @@ class Channel(WebSocketServerProtocol):
         link.arrived.append(data)
         if len(link.arrived) >= MOST_PIECES:
             lacking = link.lacking
-            self._settle()
+            self._switchd_settle()
             link.lacking = lacking
 
-    def _settle(self) -> None:
+    def _switchd_settle(self) -> None:
         """Have all that waits in `data`, where autobahn looks for it."""
         link = self._switchd
         if link.arrived:
             self.data = b"".join((self.data, *link.arrived))
         link.lacking, link.arrived = 0, None
 
-    def _joined(self, data: bytes) -> bytes:
+    def _switchd_joined(self, data: bytes) -> bytes:
         """All that waits, and `data` behind it. A frame that was waited for is taken first, by itself, so that what is
         behind it is not copied along with it."""
         link = self._switchd
@@ -204,15 +209,15 @@ class Channel(WebSocketServerProtocol):
         link.lacking, link.arrived = 0, None
         if not 0 < lacking < len(data):
             return b"".join((self.data, *arrived, data))
-        self._look(b"".join((self.data, *arrived, data[:lacking])))
+        self._switchd_look(b"".join((self.data, *arrived, data[:lacking])))
         return self.data + data[lacking:]
 
     def consumeData(self) -> None:
         """Look at what is there, for as long as what comes of it can be sent."""
-        self._settle()
-        self._look(self.data)
+        self._switchd_settle()
+        self._switchd_look(self.data)
 
-    def _look(self, data: bytes) -> None:
+    def _switchd_look(self, data: bytes) -> None:
         """Take `data`, all that is there. What is sent because of it leaves in one piece."""
         link = self._switchd
         flow = link.flow
@@ -220,7 +225,7 @@ class Channel(WebSocketServerProtocol):
         try:
             if not link.is_plain or self.current_frame is not None or self.inside_message:
                 self.data = data
-            elif not self._take_whole(data, link, flow):
+            elif not self._switchd_take_whole(data, link, flow):
                 return
             elif is_growing(self.data, min(WAITED_FOR, link.terms.longest)):
                 link.lacking = max(missing(self.data), 0)
@@ -230,7 +235,7 @@ class Channel(WebSocketServerProtocol):
         finally:
             flow.flush()
 
-    def _take_whole(self, data: bytes, link: Link, flow: Flow) -> bool:
+    def _switchd_take_whole(self, data: bytes, link: Link, flow: Flow) -> bool:
         """Frames that are there whole, and are whole messages, leave autobahn's states as they are.
 
         Returns:
@@ -243,14 +248,14 @@ class Channel(WebSocketServerProtocol):
                 # `taken` is used afterwards
                 for first, payload, taken in whole(data, link.terms.longest, link.compression is not None):  # noqa: B007
                     if first <= BINARY:  # or TEXT, which is less
-                        self._count(len(payload))
+                        self._switchd_count(len(payload))
                         result = handler.onMessage(payload, first == BINARY)
                         if result is not None:
-                            self._attend(result)
+                            self._switchd_attend(result)
                     elif first & COMPRESSED:
-                        self._inflate(first, payload)
+                        self._switchd_inflate(first, payload)
                     else:
-                        self._control(first, payload)
+                        self._switchd_control(first, payload)
                     if not flow.open or self.state != OPEN:
                         break
         finally:
@@ -260,19 +265,19 @@ class Channel(WebSocketServerProtocol):
                 self.data = data[taken:]
         return taken < len(data)
 
-    def _inflate(self, first: int, payload: bytes) -> None:
+    def _switchd_inflate(self, first: int, payload: bytes) -> None:
         """A compressed message, judged and counted in autobahn's order, and with its words."""
         compression = self._switchd.compression
         compression.start_decompress_message()
         try:
             message: bytes = compression.decompress_message_data(payload)
-            self._count_octets(len(payload), len(message))
+            self._switchd_count_octets(len(payload), len(message))
             is_text = first & 1 and not message.isascii()
-            is_valid, is_whole, _, index = self._validated(message) if is_text else (True, True, 0, 0)
+            is_valid, is_whole, _, index = self._switchd_validated(message) if is_text else (True, True, 0, 0)
             if not is_valid:
                 self._invalid_payload(f"encountered invalid UTF-8 while processing text message at {_OCTET} {index}")
                 return
-            self._count_frame()
+            self._switchd_count_frame()
             compression.end_decompress_message()
         except PayloadExceededError:
             self.wasMaxMessagePayloadSizeExceeded = True
@@ -284,22 +289,22 @@ class Channel(WebSocketServerProtocol):
                 self._invalid_payload(f"UTF-8 text message payload ended within Unicode code point at {_OCTET} {index}")
                 return
             self.trafficStats.incomingWebSocketMessages += 1
-            self._call(self.onMessage, message, not first & 1)
+            self._switchd_call(self.onMessage, message, not first & 1)
 
-    def _validated(self, message: bytes) -> tuple[bool, bool, int, int]:
+    def _switchd_validated(self, message: bytes) -> tuple[bool, bool, int, int]:
         validator = self.utf8validator
         validator.reset()
         verdict: tuple[bool, bool, int, int] = validator.validate(message)
         return verdict
 
-    def _control(self, first: int, payload: bytes) -> None:
+    def _switchd_control(self, first: int, payload: bytes) -> None:
         self.current_frame, self.control_frame_data = _CONTROL[first], [payload]
         try:
             self.processControlFrame()
         finally:
             self.current_frame = None
 
-    def _count(self, length: int) -> None:
+    def _switchd_count(self, length: int) -> None:
         stats = self._switchd.statistics or self.trafficStats
         stats.incomingWebSocketFrames += 1
         stats.incomingWebSocketMessages += 1
@@ -308,22 +313,22 @@ class Channel(WebSocketServerProtocol):
         if self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
             self._cancelAutoPingTimeoutCall()
 
-    def _count_octets(self, received: int, length: int) -> None:
+    def _switchd_count_octets(self, received: int, length: int) -> None:
         stats = self.trafficStats
         stats.incomingOctetsWebSocketLevel += received
         stats.incomingOctetsAppLevel += length
 
-    def _count_frame(self) -> None:
+    def _switchd_count_frame(self) -> None:
         self.trafficStats.incomingWebSocketFrames += 1
         if self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
             self._cancelAutoPingTimeoutCall()
 
     def _onMessageBegin(self, isBinary: bool) -> None:
-        self._incoming().message()
+        self._switchd_incoming().message()
         super()._onMessageBegin(isBinary)
 
     def _onMessageFrameBegin(self, length: int) -> None:
-        self._fail_for(self._incoming().fragment(length))
+        self._switchd_fail_for(self._switchd_incoming().fragment(length))
         super()._onMessageFrameBegin(length)
 
     def _onMessageFrameEnd(self) -> None:
@@ -336,14 +341,14 @@ class Channel(WebSocketServerProtocol):
             self.message_data = [whole]
 
     def _onPing(self, payload: bytes) -> None:
-        if not self._fail_for(self._incoming().control()):
-            self._call(self.onPing, payload)
+        if not self._switchd_fail_for(self._switchd_incoming().control()):
+            self._switchd_call(self.onPing, payload)
 
     def _onPong(self, payload: bytes) -> None:
-        if not self._fail_for(self._incoming().control()):
-            self._call(self.onPong, payload)
+        if not self._switchd_fail_for(self._switchd_incoming().control()):
+            self._switchd_call(self.onPong, payload)
 
-    def _incoming(self) -> Incoming:
+    def _switchd_incoming(self) -> Incoming:
         link = self._switchd
         if link.incoming is None:
             options = link.terms.options
@@ -351,7 +356,7 @@ class Channel(WebSocketServerProtocol):
         incoming: Incoming = link.incoming
         return incoming
 
-    def _fail_for(self, breach: Breach | None) -> bool:
+    def _switchd_fail_for(self, breach: Breach | None) -> bool:
         if breach is not None:
             self._fail_connection(breach.code, breach.why)
         return self.failedByMe
@@ -365,41 +370,41 @@ class Channel(WebSocketServerProtocol):
     # Callbacks of the handler, which may also be coroutines or return a Deferred
 
     def _onOpen(self) -> None:
-        # autobahn's also looks into TLS, and fails where something is around it; `_details` has done that.
-        self._call(self.onOpen)
+        # autobahn's also looks into TLS, and fails where something is around it; `lean.details` has done that.
+        self._switchd_call(self.onOpen)
 
     def _onMessage(self, payload: bytes, isBinary: bool) -> None:
-        self._call(self.onMessage, payload, isBinary)
+        self._switchd_call(self.onMessage, payload, isBinary)
 
     def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         # autobahn's own bookkeeping comes after this, so nothing may come out of it.
         try:
-            self._call(self.onClose, wasClean, code, reason)
+            self._switchd_call(self.onClose, wasClean, code, reason)
         except Exception:
-            self._broken(Failure())
+            self._switchd_broken(Failure())
 
-    def _guarded(self, function: Callable[..., object], *arguments: object) -> None:
+    def _switchd_guarded(self, function: Callable[..., object], *arguments: object) -> None:
         try:
             function(*arguments)
         except Exception:
-            self._broken(Failure())
+            self._switchd_broken(Failure())
 
-    def _call(self, callback: Callable[..., Any], *arguments: object) -> None:
+    def _switchd_call(self, callback: Callable[..., Any], *arguments: object) -> None:
         result = callback(*arguments)
         if result is not None:
-            self._attend(result)
+            self._switchd_attend(result)
 
-    def _attend(self, result: Any) -> None:
+    def _switchd_attend(self, result: Any) -> None:
         if inspect.isawaitable(result):
             waiting = result if isinstance(result, Deferred) else Deferred.fromCoroutine(_wait(result))
-            waiting.addErrback(self._broken)
+            waiting.addErrback(self._switchd_broken)
 
-    def _handler(self) -> object:
+    def _switchd_handler(self) -> object:
         return self
 
-    def _broken(self, failure: Failure) -> None:
+    def _switchd_broken(self, failure: Failure) -> None:
         """The handler has failed: its own connection ends, with 1011."""
-        name, path = type(self._handler()).__qualname__, self.http_request_path
+        name, path = type(self._switchd_handler()).__qualname__, self.http_request_path
         _log.failure("The WebSocket handler {handler} failed on {path}", failure, handler=name, path=path)
         if self.state == OPEN:
             self._fail_connection(INTERNAL_ERROR, "internal error")
@@ -408,11 +413,14 @@ class Channel(WebSocketServerProtocol):
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """Every frame goes out here; those that shall leave piece by piece, for tests, as autobahn does it."""
-        if sync or chopsize or self._switchd.send_queue:
-            super().sendData(data, sync, chopsize)
-        else:
-            self._switchd.flow.write(data)
-            self.trafficStats.outgoingOctetsWireLevel += len(data)
+        link = self._switchd
+        if sync or chopsize or link.send_queue:
+            link.flow.hurry()
+            if link.send_queue or not link.flow.full:
+                super().sendData(data, sync, chopsize)
+                return
+        link.flow.write(data)
+        self.trafficStats.outgoingOctetsWireLevel += len(data)
 
     def sendMessage(
         self,
@@ -450,6 +458,24 @@ class Channel(WebSocketServerProtocol):
         else:
             super().sendMessage(payload, isBinary, fragmentSize, sync, compression is None)
 
+    def _switchd_deliver(self, payload: bytes, is_binary: bool) -> None:
+        """Send a message that is for many: behind the one that is being sent piece by piece, if there is one."""
+        link = self._switchd
+        if link.behind is None:
+            self._switchd_guarded(self.sendMessage, payload, is_binary)
+        elif link.flow.reserve(len(payload) + MESSAGE_BYTES):
+            link.behind.append((payload, is_binary))
+
+    def _switchd_ended(self) -> None:
+        """The message that was being sent piece by piece has ended."""
+        link = self._switchd
+        behind, link.behind = link.behind, None
+        for payload, is_binary in behind or ():
+            if self.state != OPEN:
+                break
+            link.flow.free(len(payload) + MESSAGE_BYTES)
+            self._switchd_deliver(payload, is_binary)
+
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Have `producer` paused while the peer does not read what is sent to it."""
         self._switchd.flow.register(producer, streaming)
@@ -459,7 +485,7 @@ class Channel(WebSocketServerProtocol):
         if self._switchd.flow is not None:
             self._switchd.flow.unregister()
 
-    def _too_slow(self, why: str) -> None:
+    def _switchd_too_slow(self, why: str) -> None:
         if self.failedByMe:
             return
         self.factory.too_slow = getattr(self.factory, "too_slow", 0) + 1
@@ -520,6 +546,7 @@ class Channel(WebSocketServerProtocol):
                     call.cancel()
             if link.flow is not None:
                 link.flow.lost()
+            link.behind = None
             link.terms.left(self)
             link.terms.lost(self)
 

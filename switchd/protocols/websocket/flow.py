@@ -87,6 +87,12 @@ class Flow:
         if gathered:
             self._transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
 
+    def hurry(self) -> None:
+        """Send what is gathered so far."""
+        if self._gathered:
+            self.flush()
+            self.gather()
+
     def write(self, data: bytes) -> None:
         """Send, or queue."""
         if self.full:
@@ -101,13 +107,22 @@ class Flow:
                 self.gather()
 
     def _hold_back(self, data: bytes) -> None:
-        if self._queued + len(data) > self._max_bytes:
-            self.too_slow(f"more than {self._max_bytes} bytes wait for it")
-        else:
+        if self.reserve(len(data)):
             if self._queue is None:
                 self._queue = deque()
             self._queue.append(data)
-            self._queued += len(data)
+
+    def reserve(self, size: int) -> bool:
+        """Count bytes that are to wait, here or elsewhere. False: so many may not."""
+        if self._queued + size > self._max_bytes:
+            self.too_slow(f"more than {self._max_bytes} bytes wait for it")
+            return False
+        self._queued += size
+        return True
+
+    def free(self, size: int) -> None:
+        """So many of them do not wait elsewhere any more."""
+        self._queued -= size
 
     def drop(self) -> None:
         """Forget what waits here; the transport still sends what it has."""

@@ -56,24 +56,25 @@ class HandlerFactory(WebSocketServerFactory):
     def __init__(self, make: Callable[[Any], WebSocketServerProtocol | None], reactor: Any) -> None:
         super().__init__(server="", reactor=reactor)
         self._make = make
-        self._open: dict[WebSocketServerProtocol, None] = {}
+        # By id: handlers need not be hashable, and two that are equal are two.
+        self._open: dict[int, WebSocketServerProtocol] = {}
 
     @property
     def connections(self) -> tuple[WebSocketServerProtocol, ...]:
         """The handlers of this `[[switch]]` whose WebSocket is open now, in the order in which they were opened."""
-        return tuple(self._open)
+        return tuple(self._open.values())
 
     def broadcast(self, payload: bytes, isBinary: bool = False) -> None:
         """Send a message to all of them, see `broadcast`."""
-        broadcast(self._open, payload, isBinary)
+        broadcast(self._open.values(), payload, isBinary)
 
     def opened(self, protocol: WebSocketServerProtocol) -> None:
         """It may be sent to."""
-        self._open[protocol] = None
+        self._open[id(protocol)] = protocol
 
     def left(self, protocol: WebSocketServerProtocol) -> None:
         """It may not, any more."""
-        self._open.pop(protocol, None)
+        self._open.pop(id(protocol), None)
 
     def buildProtocol(self, addr: IAddress | None) -> WebSocketServerProtocol | None:
         """See `IProtocolFactory`."""

@@ -63,6 +63,8 @@ class Link:
         when_open: Its `is_open`, if anybody has asked for that before it was.
         statistics: Its `trafficStats`, once there is something to count.
         send_queue: What leaves piece by piece, for tests, as autobahn does it; None as long as there was nothing.
+        behind: Messages for many that wait for the end of the one that is being sent piece by piece, each with whether
+            it is binary; None: none is.
         flow: Its way out, a `Flow`, once it is open.
         incoming: Counts what comes in, once that is worth counting.
         lacking: How many bytes the frame that is waited for lacks still; 0: there is none, or it is not known.
@@ -75,6 +77,7 @@ class Link:
     __slots__ = (
         "accepted",
         "arrived",
+        "behind",
         "compression",
         "deadline",
         "flow",
@@ -104,6 +107,7 @@ class Link:
         self.when_open: Deferred[None] | None = None
         self.statistics: Any = None
         self.send_queue: deque[Any] | None = None
+        self.behind: deque[tuple[bytes, bool]] | None = None
         self.flow: Any = None
         self.incoming: Any = None
         self.lacking = 0
@@ -241,6 +245,18 @@ class Lean(WebSocketServerProtocol):
             self.set_valid_events(["message"])
         self._switchd.is_plain = False
         super().on(event, handler)
+
+    def beginMessage(self, isBinary: bool = False, doNotCompress: bool = False) -> None:
+        """See autobahn's."""
+        super().beginMessage(isBinary, doNotCompress)
+        if self.state == WebSocketProtocol.STATE_OPEN:
+            self._switchd.behind = self._switchd.behind or deque()
+
+    def endMessage(self) -> None:
+        """See autobahn's."""
+        super().endMessage()
+        channel: Any = self
+        channel._switchd_ended()
 
     def onConnect(self, request: Any) -> Any:
         """See autobahn's."""

@@ -14,7 +14,8 @@ def broadcast(connections: Iterable[Any], payload: bytes, isBinary: bool = False
 
     It is made into a frame once. Where compression has been agreed on it is compressed once, too, for each size of
     window; each client's own compression starts anew after that. Whoever overrides `sendMessage`, or looks at frames in
-    another way, gets it by `sendMessage`.
+    another way, gets it by `sendMessage`. Whoever is sending a message of its own piece by piece, by `beginMessage` and
+    so on, gets it when that has ended; until then it is part of what `max_buffered_bytes` bounds.
 
     Args:
         connections: Handlers.
@@ -33,8 +34,8 @@ def broadcast(connections: Iterable[Any], payload: bytes, isBinary: bool = False
         if connection.state != OPEN:
             continue
         link = connection._switchd
-        if not link.is_plain or link.send_queue or 0 < connection.autoFragmentSize < length:
-            connection._guarded(connection.sendMessage, payload, isBinary)
+        if not link.is_plain or link.behind is not None or link.send_queue or 0 < connection.autoFragmentSize < length:
+            connection._switchd_deliver(payload, isBinary)
             continue
         data = plain
         compression = link.compression

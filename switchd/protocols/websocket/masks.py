@@ -15,7 +15,8 @@ SMALL = 256
 
 DESK_BYTES = 262_144
 """Payloads up to this length are unmasked in one place, again and again: new memory of such a size often comes from the
-system, page by page, which takes longer than unmasking. There is one such place for all connections of a process."""
+system, page by page, which takes longer than unmasking. There is one such place for all connections of a process: right
+as long as one thread unmasks, which is the reactor's."""
 
 
 def by_arithmetic(data: bytes, start: int, end: int) -> bytes:
