@@ -73,3 +73,23 @@ class Deadlines:
             late()
         except Exception:  # one waiter's fault is not to be another's
             _log.failure("A deadline could not be kept")
+
+
+class Waiter:
+    """Who has one deadline at a time.
+
+    Attributes:
+        server: Where to wait: its `deadlines` gives those of a length.
+    """
+
+    server: Any
+    _deadlines: Deadlines | None = None
+
+    def _wait(self, seconds: float | None, late: Callable[[], object] = lambda: None) -> None:
+        """Enter a phase: `late` is called if it is not left within `seconds` (None: it may last)."""
+        deadlines = None if seconds is None else self.server.deadlines(seconds)
+        if self._deadlines is not None and self._deadlines is not deadlines:
+            self._deadlines.stop(self)
+        self._deadlines = deadlines
+        if deadlines is not None:
+            deadlines.start(self, late)

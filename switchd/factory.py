@@ -25,6 +25,7 @@ from switchd.errors import ConfigurationError, Mistake, RequestError
 from switchd.first import First
 from switchd.handover import occupant, pass_half_close, when_lost
 from switchd.interfaces import Request as Asked
+from switchd.memory import Memory
 from switchd.negotiation import Entry
 from switchd.schema import in_words
 
@@ -180,8 +181,8 @@ class SwitchFactory(Site):
         self._publish = publish
         self._forget = self._lost  # one bound method for all connections
         self._assembled = assembly.routes
-        self._candidates: dict[Any, negotiation.Candidates] = {}
-        self._switches: dict[bytes, tuple[Entry, ...]] = {}
+        self._candidates: Memory[Any, negotiation.Candidates] = Memory(MOST_REMEMBERED)
+        self._switches: Memory[bytes, tuple[Entry, ...]] = Memory(MOST_REMEMBERED)
         self._deadlines: dict[float, Deadlines] = {}  # as many as `limits` has different times
         self._ids = count(1)
         self._requests = count(1)
@@ -240,7 +241,8 @@ class SwitchFactory(Site):
         found = self._candidates.get(key)
         if found is None:
             found = negotiation.candidates(asked, version, entries, self.prefer)
-            _remember(self._candidates, key, found, sum(map(len, upgrade + connection)))
+            if sum(map(len, upgrade + connection)) <= REMEMBERED_BYTES:
+                self._candidates.keep(key, found)
         return found
 
     def switches(self, path: bytes) -> tuple[Entry, ...]:
@@ -248,7 +250,8 @@ class SwitchFactory(Site):
         found = self._switches.get(path)
         if found is None:
             found = self._assembled.switches(path)
-            _remember(self._switches, path, found, len(path))
+            if len(path) <= REMEMBERED_BYTES:
+                self._switches.keep(path, found)
         return found
 
     def deadlines(self, seconds: float) -> Deadlines:
@@ -310,13 +313,6 @@ class SwitchFactory(Site):
             waiting, self._waiting = self._waiting, []
             for empty in waiting:
                 empty.callback(None)
-
-
-def _remember(known: dict[Any, Any], key: Any, value: Any, length: int) -> None:
-    if length <= REMEMBERED_BYTES:
-        if len(known) >= MOST_REMEMBERED:
-            known.clear()
-        known[key] = value
 
 
 def _cause(connection: Connection, reason: Failure) -> tuple[str, str]:

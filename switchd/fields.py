@@ -15,6 +15,7 @@ from switchd import messages
 from switchd.config import Limits
 from switchd.errors import RequestError
 from switchd.interfaces import Header
+from switchd.memory import SECRETS, Memory
 
 _IS_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch  # a token, and no capitals (section 8.2)
 _VALUE_BYTES = bytes([*b"\t", *range(0x20, 0x7F), *range(0x80, 0x100)])
@@ -57,7 +58,7 @@ REMEMBERED_HEADS = 256
 REMEMBERED_BYTES = 2048
 """The longest that is remembered, counted as section 6.5.2 does: in all they are some two megabytes, then."""
 
-_IS_SECRET = re.compile(rb"auth|cookie|key|secret|token").search
+_IS_SECRET = re.compile(b"|".join(SECRETS)).search
 """In the name of a field that may be secret. A head with one is not remembered, nor one with a query, which may be
 secret too: nothing of either is in what all connections share. What a connection's engine keeps goes with it."""
 
@@ -81,7 +82,7 @@ class Head:
     expects: bool = False
 
 
-_remembered: dict[tuple[Header, ...], tuple[Limits, Head]] = {}
+_remembered: Memory[tuple[Header, ...], tuple[Limits, Head]] = Memory(REMEMBERED_HEADS)
 
 
 def read(fields: tuple[Header, ...], limits: Limits) -> Head:
@@ -97,9 +98,7 @@ def read(fields: tuple[Header, ...], limits: Limits) -> Head:
     size = _size(fields)
     head = _read(fields, size, limits)
     if size <= REMEMBERED_BYTES and not _is_private(head):
-        if len(_remembered) >= REMEMBERED_HEADS:
-            _remembered.clear()
-        _remembered[fields] = limits, head
+        _remembered.keep(fields, (limits, head))
     return head
 
 

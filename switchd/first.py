@@ -8,7 +8,6 @@ same bytes from the beginning, and goes on from the answer that was given, if it
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -18,7 +17,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from switchd import heads, http1, http2
-from switchd.deadlines import Deadlines
+from switchd.deadlines import Waiter
 from switchd.decision import Foretold, Verdict, first_answer, prepare
 from switchd.engine import PREFACE
 from switchd.handover import handover, pass_half_close
@@ -37,23 +36,23 @@ class Server(http1.Server, Protocol):
         """A connection speaks HTTP/2 from its first byte."""
 
 
-class First(TwistedProtocol):
+class First(TwistedProtocol, Waiter):
     """Tells by its first bytes what a connection is to become.
 
     Args:
         server: Who made it.
     """
 
+    server: Server
     transport: Any
 
     def __init__(self, server: Server) -> None:
-        self._server = server
+        self.server = server
         self._received = b""
         self._is_over = False
-        self._waits: Deadlines | None = None
 
     def connectionMade(self) -> None:
-        server, transport = self._server, self.transport
+        server, transport = self.server, self.transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
         pass_half_close(transport)
@@ -64,7 +63,7 @@ class First(TwistedProtocol):
         """Nothing has been asked in time, or the server stops: close. In TLS that waits for the client, for so long."""
         self._is_over = True
         self.transport.loseConnection()
-        self._wait(self._server.limits.half_closed_seconds, self.transport.abortConnection)
+        self._wait(self.server.limits.half_closed_seconds, self.transport.abortConnection)
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_over:
@@ -75,24 +74,17 @@ class First(TwistedProtocol):
             if len(data) < len(PREFACE):
                 self._received = data
             else:
-                self._become(self._server.began_http2(self._connection), data)
+                self._become(self.server.began_http2(self._connection), data)
         elif self._received or not self._switch(data):
             self._become_http1(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._wait(None)
 
-    def _wait(self, seconds: float | None, late: Callable[[], object] = lambda: None) -> None:
-        if self._waits is not None:
-            self._waits.stop(self)
-        self._waits = None if seconds is None else self._server.deadlines(seconds)
-        if self._waits is not None:
-            self._waits.start(self, late)
-
     def _may_be_http2(self, data: bytes) -> bool:
         """Whether a client that speaks HTTP/2 at once ("prior knowledge", RFC 9113 section 3.3) may begin so. In TLS it
         is agreed on by ALPN (section 3.2)."""
-        if not self._server.speaks_h2c or data[:1] != PREFACE[:1] or ISSLTransport.providedBy(self.transport):
+        if not self.server.speaks_h2c or data[:1] != PREFACE[:1] or ISSLTransport.providedBy(self.transport):
             return False
         return data.startswith(PREFACE) or PREFACE.startswith(data)
 
@@ -101,31 +93,31 @@ class First(TwistedProtocol):
         handover(self.transport, protocol, data)
 
     def _become_http1(self, data: bytes, foretold: Foretold | None = None) -> None:
-        channel = self._server.channel()
+        channel = self.server.channel()
         channel.connection = self._connection
         channel.foretold = foretold
         self._become(channel, data)
 
     def _switch(self, data: bytes) -> bool:
         """Switch, if these bytes are a request to. Returns whether they are taken care of."""
-        limits = self._server.limits
+        limits = self.server.limits
         head = heads.read(data, limits.head_bytes, limits.header_count) if b"pgrade" in data else None
         if head is None or b"upgrade" not in head.fields.names or len(data) - head.length > limits.early_bytes:
             return False
         path = head.target.partition(b"?")[0]
         asked = self._asked(head, path)
-        found = self._server.candidates(asked, b"HTTP/1.1", self._server.switches(path))
+        found = self.server.candidates(asked, b"HTTP/1.1", self.server.switches(path))
         answer = first_answer(asked, found) if found.found else None
         early = data[head.length :]
         if not isinstance(answer, Accept) or (early and answer.early is Early.REFUSE):
             self._become_http1(data, Foretold(asked, found, answer))
             return True
         verdict = Verdict(found.found[0], answer)
-        ready = prepare(verdict, http1.Session(asked, self._server, self._connection))
+        ready = prepare(verdict, http1.Session(asked, self.server, self._connection))
         if ready is None:
             self._become_http1(data, Foretold(asked, found, answer, failed=True))
             return True
-        self._server.switched(self._connection, asked, verdict)
+        self.server.switched(self._connection, asked, verdict)
         self._wait(None)
         switching, protocol = ready
         self.transport.write(switching)
@@ -133,7 +125,7 @@ class First(TwistedProtocol):
         return True
 
     def _asked(self, head: heads.Head, path: bytes) -> Request:
-        server, transport = self._server, self.transport
+        server, transport = self.server, self.transport
         return Request(
             method=head.method,
             target=head.target,

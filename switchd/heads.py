@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from switchd.interfaces import Header
+from switchd.memory import SECRETS
 from switchd.messages import is_host
 
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[\x21-\x7e]*) HTTP/1\.1(?=\r\n)").match
@@ -29,7 +30,7 @@ MOST_REMEMBERED = 128
 REMEMBERED_BYTES = 1024
 """How long such a block may be. With a field in every four bytes, all of them would take 5 MiB."""
 
-_SECRETS = (b"auth", b"cookie", b"key", b"secret", b"token", b"protocol")
+_SECRETS = (*SECRETS, b"protocol")
 """A block with one of these in it, in the name of a field or wherever, is not remembered."""
 
 

@@ -5,7 +5,7 @@ the switch, deadlines and bounds for everything that a client may send, an answe
 the answers that RFC 9110 and 9112 ask for where it closes or accepts silently. This, `request` and `lazy` are the only
 modules that know twisted.web's inside; `tests/test_http1_internals.py` and `tests/test_lazy.py` fail when that changes.
 
-A connection is in one of these phases, each with one deadline (`Channel._wait`):
+A connection is in one of these phases, each with one deadline (`Waiter._wait`):
 
     idle ──first byte──► head ──► body ──► busy ──answer written──► idle
      │ keepalive_seconds  │ head_  │ body_  ├─ decision pending: switch_seconds ──► 503
@@ -37,7 +37,7 @@ from zope.interface import implementer
 
 from switchd import heads, messages, negotiation
 from switchd.config import Limits
-from switchd.deadlines import Deadlines
+from switchd.deadlines import Deadlines, Waiter
 from switchd.decision import Decision, Foretold, Verdict, abandon, prepare
 from switchd.errors import RequestError
 from switchd.events import escaped
@@ -235,7 +235,7 @@ class Session:
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener)
-class Channel(HTTPChannel):
+class Channel(HTTPChannel, Waiter):
     """One connection, as long as it speaks HTTP/1.1.
 
     Attributes:
@@ -260,7 +260,6 @@ class Channel(HTTPChannel):
         self._eof = False
         self._lingering = False
         self._dropped = 0
-        self._deadlines: Deadlines | None = None
         self._decision: Decision | None = None
 
     # The connection
@@ -373,15 +372,6 @@ class Channel(HTTPChannel):
     def _close(self) -> None:
         self.transport.loseConnection()
         self._wait(self.server.limits.half_closed_seconds, self.transport.abortConnection)
-
-    def _wait(self, seconds: float | None, late: Callable[[], object] = lambda: None) -> None:
-        """Enter a phase: `late` is called if it is not left within `seconds` (None: it may last)."""
-        deadlines = None if seconds is None else self.server.deadlines(seconds)
-        if self._deadlines is not None and self._deadlines is not deadlines:
-            self._deadlines.stop(self)
-        self._deadlines = deadlines
-        if deadlines is not None:
-            deadlines.start(self, late)
 
     # A head
 

@@ -14,7 +14,7 @@ import switchd
 PACKAGE = Path(switchd.__file__).parent
 # Each layer imports only what stands in a line above it.
 LAYERS = [
-    {"access", "interfaces", "transports"},
+    {"access", "interfaces", "memory", "transports"},
     {"errors", "frames"},
     {"calm", "negotiation", "handover", "schema", "events"},
     {"config", "deadlines", "decision", "engines", "messages"},

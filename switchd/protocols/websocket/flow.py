@@ -64,7 +64,7 @@ class Flow:
         self._producer: Any = None
         transport.registerProducer(self, True)
 
-    # For whoever it is for
+    # Said by a subclass, which knows whom it is for: bound methods kept for each connection would take memory
 
     def too_slow(self, why: str) -> None:
         """More would wait than may, or those seconds have passed."""
