@@ -58,6 +58,8 @@ class Server:
         switch_log: Whether each switch, and its end, is told: a line of twistd's log. Default true.
         http2_engine: What HTTP/2 is spoken with: "lean", switchd's own, or "h2", the package of that name. They say the
             same; h2 is slower, and older. Default "lean".
+        extended_connect: Whether clients are told that they may switch a stream of HTTP/2, by extended CONNECT.
+            Browsers that are told so open WebSockets in this way. Default true.
     """
 
     advertise: bool = False
@@ -66,6 +68,7 @@ class Server:
     access_log: LogFile = "-"
     switch_log: bool = True
     http2_engine: Literal["lean", "h2"] = "lean"
+    extended_connect: bool = True
 
 
 @frozen

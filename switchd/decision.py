@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -17,9 +17,11 @@ from twisted.python.failure import Failure
 
 from switchd.errors import BadAnswer
 from switchd.interfaces import Accept, ISession, Refuse, Request
-from switchd.negotiation import Candidate, Candidates, switching_head
+from switchd.negotiation import Candidate, Candidates
 
 _log = Logger()
+
+Head = TypeVar("Head")
 
 
 @frozen
@@ -160,17 +162,24 @@ class Decision:
         self._broken()
 
 
-def prepare(verdict: Verdict, session: ISession) -> tuple[bytes, IProtocol] | None:
+def prepare(
+    verdict: Verdict, session: ISession, answer: Callable[[Candidate, Accept], Head]
+) -> tuple[Head, IProtocol] | None:
     """Make ready what has been accepted.
 
+    Args:
+        verdict: That it is.
+        session: For the plugin.
+        answer: Makes what is sent: `negotiation.switching_head`, or `connected_fields`.
+
     Returns:
-        The head of the 101 and the protocol that is to have the connection. None: the plugin is at fault, as has been
+        What `answer` made, and the protocol that is to have the connection. None: the plugin is at fault, as has been
         logged, and the answer is 500; there is nothing left to abandon.
     """
     accept = verdict.answer
     assert isinstance(accept, Accept)
     try:
-        head = switching_head(verdict.candidate, accept)
+        head = answer(verdict.candidate, accept)
     except Exception:
         _log.failure("A plugin's answer cannot be sent")
         abandon(accept)

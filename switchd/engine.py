@@ -111,7 +111,7 @@ class Engine(Protocol):
 class Make(Protocol):
     """Makes the engine of a connection."""
 
-    def __call__(self, streams: int, header_bytes: int, now: Callable[[], float]) -> Engine:
+    def __call__(self, streams: int, header_bytes: int, now: Callable[[], float], connect: bool = False) -> Engine:
         """Make one.
 
         Args:
@@ -119,6 +119,7 @@ class Make(Protocol):
             header_bytes: The longest list of header fields, as section 6.5.2 counts it. What is over it is refused by
                 the caller; a list `HARD_LIMIT` times that long ends the connection.
             now: The clock, in seconds.
+            connect: Whether to tell the client that extended CONNECT is understood (RFC 8441 section 3).
         """
 
 

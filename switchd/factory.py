@@ -175,6 +175,7 @@ class SwitchFactory(Site):
         self.advertise = settings.advertise
         self.header = settings.header.encode("latin-1")
         self.engine = engine.named(settings.http2_engine)
+        self.extended_connect = settings.extended_connect
         self.connections: set[Connection] = set()
         self.entries = assembly.routes.entries
         self.speaks_h2c = any(http2.TOKEN in entry.tokens for entry in assembly.routes.entries)
@@ -281,6 +282,21 @@ class SwitchFactory(Site):
         if self._logs_switches:
             self._publish(events.Switched(connection.id, connection.peer, connection.path, connection.stack, seconds))
 
+    def tunnelled(self, connection: Connection, tunnel: Any, asked: Asked, verdict: Verdict, since: float) -> None:
+        """A stream of an HTTP/2 connection is about to become a connection of its own.
+
+        Args:
+            connection: What it is a stream of.
+            tunnel: The stream, as a transport.
+            asked: The request for it.
+            verdict: Who has accepted that.
+            since: When it came, in the reactor's seconds.
+        """
+        own = Connection(asked.id, tunnel, since, self._forget, connection.stack)
+        self.connections.add(own)
+        when_lost(tunnel, own.lost)
+        self._became(own, verdict.candidate.upgrade, asked.path)
+
     def rejected(self, connection: Connection, error: RequestError) -> None:
         self._publish(events.Rejected(connection.id, connection.peer, error.status, error.why))
 
@@ -294,7 +310,8 @@ class SwitchFactory(Site):
         return channel
 
     def resume_http2(self, connection: Connection, asked: Asked, settings: bytes | None) -> http2.Session:
-        return http2.Session(self, connection, asked, settings)
+        # By ALPN the first stream is the client's, as all are: there is none on which to answer what it asked before.
+        return http2.Session(self, connection, None if settings is None else asked, settings)
 
     def began_http2(self, connection: Connection) -> http2.Session:
         """A connection speaks HTTP/2 from its first byte."""

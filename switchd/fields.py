@@ -6,6 +6,7 @@ What is malformed is no request, and its stream is reset; what is well-formed an
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import chain
 
 from attrs import frozen
@@ -24,7 +25,7 @@ _BLANKS = b" \t"
 _IS_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _IS_PATH = re.compile(rb"/[\x21-\x7e\x80-\xff]*").fullmatch
 
-_PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path"})
+_PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path", b":protocol"})
 HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 """Fields about one connection of HTTP/1.1 (section 8.2.2): malformed in a request, left out of an answer."""
 
@@ -73,6 +74,7 @@ class Head:
         headers: Names in lower case; `host` comes first, whether it was sent so or as `:authority`.
         length: The length of its body in bytes, if it says so.
         expects: Whether it waits for a 100 before it sends its body.
+        protocol: What an extended CONNECT asks for (RFC 8441 section 4); None: it is none.
     """
 
     method: bytes
@@ -80,6 +82,7 @@ class Head:
     headers: tuple[Header, ...]
     length: int | None
     expects: bool = False
+    protocol: bytes | None = None
 
 
 _remembered: Memory[tuple[Header, ...], tuple[Limits, Head]] = Memory(REMEMBERED_HEADS)
@@ -117,8 +120,8 @@ def _read(fields: tuple[Header, ...], size: int, limits: Limits) -> Head:
     method = pseudo.get(b":method", b"")
     if not _IS_METHOD(method):
         raise Malformed("no :method")
-    if method == b"CONNECT":
-        _check_connect(pseudo)
+    _check_connect(method, pseudo)
+    if method == b"CONNECT" and b":protocol" not in pseudo:
         raise RequestError(501, "this server is no proxy")
     path = _path(method, pseudo)
     meant = [field for field in headers if field[0] in _MEANT]
@@ -129,13 +132,19 @@ def _read(fields: tuple[Header, ...], size: int, limits: Limits) -> Head:
     expected = [value.lower() for name, value in meant if name == b"expect"]
     others = [header for header in headers if header[0] not in (b"host", b"cookie")]
     whole = ((b"host", host), *others, *_cookies(meant))
-    return Head(method, path, whole, length, expected == [b"100-continue"])
+    return Head(method, path, whole, length, expected == [b"100-continue"], pseudo.get(b":protocol"))
 
 
 def answered(headers: Headers) -> tuple[Header, ...]:
     """The fields of an answer: names in lower case, and none about a connection of HTTP/1.1."""
     named = [(name.lower(), values) for name, values in headers.getAllRawHeaders()]
     return tuple([(name, value) for name, values in named if name not in HOP_BY_HOP for value in values])
+
+
+def lowered(headers: Iterable[Header]) -> tuple[Header, ...]:
+    """The same of fields that are not twisted.web's."""
+    named = [(name.lower(), value) for name, value in headers]
+    return tuple([(name, value) for name, value in named if name not in HOP_BY_HOP])
 
 
 def check_trailers(trailers: tuple[Header, ...]) -> None:
@@ -185,9 +194,13 @@ def _check_name(name: bytes, value: bytes) -> None:
         raise Malformed("a field about a connection of HTTP/1.1")
 
 
-def _check_connect(pseudo: dict[bytes, bytes]) -> None:
-    """Whether a CONNECT has what makes one (section 8.5)."""
-    if pseudo.keys() != {b":method", b":authority"}:
+def _check_connect(method: bytes, pseudo: dict[bytes, bytes]) -> None:
+    """Whether a CONNECT has what makes one (section 8.5), an extended one all else (RFC 8441 section 4), and no other
+    request a `:protocol`."""
+    if b":protocol" in pseudo:
+        if method != b"CONNECT" or pseudo.keys() != _PSEUDO:
+            raise Malformed("a :protocol is for a CONNECT with :authority, :scheme and :path")
+    elif method == b"CONNECT" and pseudo.keys() != {b":method", b":authority"}:
         raise Malformed("a CONNECT has an :authority, no :scheme and no :path")
 
 

@@ -22,6 +22,7 @@ from switchd.decision import Foretold, Verdict, first_answer, prepare
 from switchd.engine import PREFACE
 from switchd.handover import handover, pass_half_close
 from switchd.interfaces import Accept, Early, Request
+from switchd.negotiation import switching_head
 
 
 class Server(http1.Server, Protocol):
@@ -113,7 +114,7 @@ class First(TwistedProtocol, Waiter):
             self._become_http1(data, Foretold(asked, found, answer))
             return True
         verdict = Verdict(found.found[0], answer)
-        ready = prepare(verdict, http1.Session(asked, self.server, self._connection))
+        ready = prepare(verdict, http1.Session(asked, self.server, self._connection), switching_head)
         if ready is None:
             self._become_http1(data, Foretold(asked, found, answer, failed=True))
             return True

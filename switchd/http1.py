@@ -588,7 +588,7 @@ class Channel(HTTPChannel, Waiter):
             abandon(accept)
             self.reject(RequestError(400, "there may be no bytes behind this request before its answer"))
             return
-        ready = prepare(verdict, Session(asked, self.server, self.connection))
+        ready = prepare(verdict, Session(asked, self.server, self.connection), negotiation.switching_head)
         if ready is None:
             self.fail(request)
             return

@@ -44,6 +44,7 @@ class Rule(enum.Enum):
         "RFC 9110 section 7.8, RFC 9113 section 8.6",
     )
     NOT_IN_CONNECTION = ("Upgrade is ignored because Connection does not list it", "RFC 9110 section 7.6.1")
+    NO_PROTOCOL = ("the :protocol of the request is none", "RFC 8441 section 4")
     NO_SWITCH_HERE = ("the path has no [[switch]]", "RFC 9110 section 7.8")
     UNKNOWN = ("no offered protocol is served on this path", "RFC 9110 section 7.8")
 
@@ -183,6 +184,22 @@ def _matches(offered: Sequence[Offer], entries: Sequence[Entry], prefer: str) ->
     return tuple(found[key] for key in islice(in_order, MOST_ASKED))
 
 
+def connecting(token: bytes, entries: Sequence[Entry]) -> Candidates:
+    """Decide who is asked about an extended CONNECT (RFC 8441 section 4), which offers one protocol.
+
+    Args:
+        token: Its `:protocol`.
+        entries: As for `candidates`.
+    """
+    offered = offers([token])
+    if len(offered) != 1 or bytes(offered[0]) != token:
+        return Candidates((), Rule.NO_PROTOCOL)
+    if not entries:
+        return Candidates((), Rule.NO_SWITCH_HERE, offered)
+    found = _matches(offered, entries, "client")
+    return Candidates(found, Rule.OFFERED if found else Rule.UNKNOWN, offered)
+
+
 class Unclaimed(enum.Enum):
     """What becomes of a request that no switch takes."""
 
@@ -222,6 +239,15 @@ def switching_head(candidate: Candidate, accept: Accept) -> bytes:
     fields = (*advertisement(upgrade), *headers)
     lines = [b"HTTP/1.1 101 Switching Protocols", *(name + b": " + value for name, value in fields), b"", b""]
     return b"\r\n".join(lines)
+
+
+def connected_fields(candidate: Candidate, accept: Accept) -> tuple[Header, ...]:
+    """The header fields of the 200 that an extended CONNECT is answered (RFC 8441 section 5); it has no `Upgrade`.
+
+    Raises:
+        BadAnswer: As `switching_head`.
+    """
+    return checked(accept.headers, _NOT_IN_101, candidate.entry.name)
 
 
 def _layers(candidate: Candidate, upgrade: bytes) -> bytes:

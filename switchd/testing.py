@@ -263,8 +263,10 @@ class Wire:
         self.transport.arrive(data)
         self.turn()
 
-    def half_close(self) -> None:
-        """Send FIN: the client has nothing more to say, and still reads."""
+    def half_close(self, data: bytes = b"") -> None:
+        """Send FIN, behind `data`: the client has nothing more to say, and still reads."""
+        if data:
+            self.transport.arrive(data)
         self.transport.arrive(None)
         self.turn()
 

@@ -175,6 +175,22 @@ class Client:
             self.send(answer.stream, body, ended=True)
         return answer
 
+    def tunnel(
+        self, path: str = "/", token: str = "shout", headers: Iterable[tuple[str, str]] = (), ended: bool = False
+    ) -> Answer:
+        """Ask for a switch by extended CONNECT, and let everything happen."""
+        answer = Answer(self.h2.get_next_available_stream_id())
+        self.answers[answer.stream] = answer
+        pseudo = [(":method", "CONNECT"), (":protocol", token), (":scheme", "http"), (":authority", "example.org")]
+        self.h2.send_headers(answer.stream, [*pseudo, (":path", path), *headers], end_stream=ended)
+        self.talk()
+        return answer
+
+    def tell(self, answer: Answer, data: bytes = b"", ended: bool = False) -> None:
+        """Send bytes on a stream, and let everything happen."""
+        self.h2.send_data(answer.stream, data, end_stream=ended)
+        self.talk()
+
     def send(self, stream: int, data: bytes, ended: bool = False) -> int:
         """Put a part of a request's body into the output, as much as the windows allow. How much that was."""
         sent = 0

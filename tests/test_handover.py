@@ -21,7 +21,7 @@ from zope.interface import implementer
 from switchd.errors import HandoverError
 from switchd.handover import CLOSE_SECONDS, handover, occupant, pass_half_close, when_lost
 from switchd.testing import Wire, cuts
-from tests.wires import CLEAR, KINDS, Kind, TLSWire, one
+from tests.wires import CLEAR, KINDS, STREAMS, Kind, TLSWire, TunnelWire, delayed, is_paused, one
 
 
 class Old(Protocol):
@@ -82,8 +82,9 @@ def itself(value: Any) -> Any:
     return value
 
 
-every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-clear_kind = pytest.mark.parametrize("kind", CLEAR.values(), ids=CLEAR)
+IN_CLEAR = {**CLEAR, "tunnel": TunnelWire}
+every_kind = pytest.mark.parametrize("kind", STREAMS.values(), ids=STREAMS)
+clear_kind = pytest.mark.parametrize("kind", IN_CLEAR.values(), ids=IN_CLEAR)
 
 
 @every_kind
@@ -212,15 +213,14 @@ def test_an_exception_closes_the_connection_and_is_the_reason_that_the_protocol_
     assert new.reasons[0].check(ZeroDivisionError)
     assert lost[0].check(ZeroDivisionError)
     assert logged == [ZeroDivisionError]
-    assert wire.clock.getDelayedCalls() == []
+    assert delayed(wire) == []
 
 
 @clear_kind
 def test_a_client_that_half_closes_behind_its_early_bytes_is_answered(kind: Kind) -> None:
     new = New()
     wire = kind(one(lambda: Old(lambda: new)))
-    wire.transport.arrive(b"!early")
-    wire.half_close()
+    wire.half_close(b"!early")
     assert wire.received == b"[switch]EARLY"
     assert new.told == ["made", b"early", "lost"]
     assert new.reasons[0].check(ConnectionDone)
@@ -247,11 +247,11 @@ def test_a_protocol_that_makes_its_transport_its_own_producer_still_ends_with_it
     new = Echo()
     wire = kind(one(lambda: Old(lambda: new)))
     wire.stop_reading()
-    wire.send(b"!" + b"x" * 100_000)
-    assert not wire.transport.reading
+    wire.send(b"!" + b"x" * 200_000)
+    assert is_paused(wire)
     wire.resume_reading()
     wire.half_close()
-    assert wire.received == b"[switch]" + b"X" * 100_000
+    assert wire.received == b"[switch]" + b"X" * 200_000
     assert new.told[-1] == "lost"
 
 
@@ -272,8 +272,7 @@ def test_what_a_pull_producer_still_has_is_sent_before_the_close(kind: Kind) -> 
         def stopProducing(self) -> None: ...
 
     wire = kind(one(lambda: Old(Pulled)))
-    wire.transport.arrive(b"!")
-    wire.half_close()
+    wire.half_close(b"!")
     assert wire.received == b"[switch]part part part "
     assert wire.closed
 

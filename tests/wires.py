@@ -21,7 +21,12 @@ from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
 from twisted.protocols.policies import WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from switchd.testing import Wire
+from switchd.http2 import Session
+from switchd.interfaces import Accept
+from switchd.negotiation import Entry
+from switchd.testing import CLIENT, Wire
+from tests import http2_client
+from tests.serving import Says
 
 P = ParamSpec("P")
 
@@ -128,7 +133,10 @@ class TLSWire(Wire):
         self._engine.send(data)
         self.close_notify()
 
-    def half_close(self) -> None:
+    def half_close(self, data: bytes = b"") -> None:
+        if data:
+            self._engine.send(data)
+            self._talk()
         super().half_close()
         self._talk()
 
@@ -178,6 +186,58 @@ class ProxiedTLSWire(TLSWire):
         self.send(PROXY)
 
 
+class TunnelWire(Wire):
+    """A stream of HTTP/2, by extended CONNECT."""
+
+    def __init__(self, server: Any, clock: Clock | None = None) -> None:
+        made = [server.buildProtocol(CLIENT) if hasattr(server, "buildProtocol") else server]
+        del server
+        entry = Entry("/", "any", (b"any",), Says(Accept(lambda session: made.pop())))
+        self._client = http2_client.Client(http2_client.site(entries=[entry], clock=clock))
+        self.clock = self._client.wire.clock
+        session = self._client.session
+        self._answer = self._client.tunnel("/", "any")
+        assert self._answer.status == 200
+        self.transport = session._streams[self._answer.stream]
+        self._read = 0
+
+    def send(self, data: bytes) -> None:
+        self._client.send(self._answer.stream, data)
+        self.turn()
+
+    def half_close(self, data: bytes = b"") -> None:
+        self._client.tell(self._answer, data, ended=True)
+        self.turn()
+
+    def reset(self) -> None:
+        self._client.wire.reset()
+
+    def stop_reading(self) -> None:
+        self._client.reads = False
+
+    def resume_reading(self) -> None:
+        self._client.reads = True
+        self._client.h2.increment_flow_control_window(1 << 20, self._answer.stream)
+        self.turn()
+
+    def turn(self) -> None:
+        super().turn()
+        self._client.talk()
+
+    @property
+    def received(self) -> bytes:
+        return self._answer.body[self._read :]
+
+    def take(self) -> bytes:
+        data = self.received
+        self._read += len(data)
+        return data
+
+    @property
+    def closed(self) -> bool:
+        return not self.transport.connected
+
+
 Kind = Callable[..., Wire]
 KINDS: dict[str, Kind] = {
     "memory": Wire,
@@ -186,6 +246,22 @@ KINDS: dict[str, Kind] = {
     "tls": TLSWire,
     "haproxy over tls": ProxiedTLSWire,
 }
+
+
+def is_paused(wire: Wire) -> bool:
+    """Whether what a client sends is left where it is."""
+    transport: Any = wire.transport
+    return not (transport._wanted if isinstance(wire, TunnelWire) else transport.reading)
+
+
+def delayed(wire: Wire) -> list[Any]:
+    """The calls that its clock still has to make; but for HTTP/2's own, whose connection goes on."""
+    calls: list[Any] = list(wire.clock.getDelayedCalls())
+    return [call for call in calls if not isinstance(getattr(call.func, "__self__", None), Session)]
+
+
+STREAMS: dict[str, Kind] = {**KINDS, "tunnel": TunnelWire}
+"""Those, and what is one to a protocol only."""
 CLEAR = {name: kind for name, kind in KINDS.items() if "tls" not in name}
 
 

@@ -121,7 +121,7 @@ _KNOWN_SETTINGS = frozenset(SettingCodes)
 class Engine:
     """See `switchd.engine.Engine`, and `Make` for how it is made."""
 
-    def __init__(self, streams: int, header_bytes: int, now: Callable[[], float]) -> None:
+    def __init__(self, streams: int, header_bytes: int, now: Callable[[], float], connect: bool = False) -> None:
         # Header fields are looked at by the caller, and names are in lower case.
         config = H2Configuration(
             client_side=False,
@@ -140,6 +140,7 @@ class Engine:
                 SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES,
                 SettingCodes.MAX_HEADER_LIST_SIZE: header_bytes,
                 SettingCodes.ENABLE_PUSH: 0,
+                **({SettingCodes.ENABLE_CONNECT_PROTOCOL: 1} if connect else {}),
             },
         )
         self._h2.remote_settings = _TheirSettings(client=True)

@@ -86,6 +86,7 @@ class Engine:
         "_announced",
         "_calm",
         "_closed",
+        "_connect",
         "_decoder",
         "_encoder",
         "_first_window",
@@ -103,8 +104,9 @@ class Engine:
         "last_stream",
     )
 
-    def __init__(self, streams: int, header_bytes: int, now: Callable[[], float]) -> None:
+    def __init__(self, streams: int, header_bytes: int, now: Callable[[], float], connect: bool = False) -> None:
         self._limits = streams, header_bytes
+        self._connect = connect
         self._calm = Calm(now, HARD_LIMIT * header_bytes)
         self._decoder: Decoder | None = None  # until there is something to read
         self._encoder: Encoder | None = None
@@ -125,7 +127,9 @@ class Engine:
     def start(self, settings: bytes | None = None) -> None:
         """See `switchd.engine.Engine`."""
         streams, header_bytes = self._limits
-        ours = ((_STREAMS, streams), (_WINDOW, STREAM_WINDOW), (_LIST_SIZE, header_bytes))
+        ours = [(_STREAMS, streams), (_WINDOW, STREAM_WINDOW), (_LIST_SIZE, header_bytes)]
+        if self._connect:
+            ours.append((_CONNECT, 1))
         self._frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(*setting) for setting in ours))
         self._frame(WINDOW_UPDATE, 0, 0, _CODE.pack(CONNECTION_WINDOW - _FIRST_WINDOW))
         if settings is not None:

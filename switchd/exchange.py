@@ -1,0 +1,336 @@
+"""A request over HTTP/2 and its answer, or, by extended CONNECT (RFC 8441), the stream's way to another protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.error import ConnectionLost
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+
+from switchd import engine, fields, frames, messages, negotiation
+from switchd.decision import Decision, Verdict, abandon, prepare
+from switchd.errors import RequestError
+from switchd.events import escaped
+from switchd.interfaces import Accept, Early, Refuse
+from switchd.interfaces import Request as Asked
+from switchd.lazy import LazyRequest
+from switchd.negotiation import Entry
+from switchd.request import default_fields
+from switchd.stream import Stream, Timer
+from switchd.tunnel import Session, Tunnel
+
+VERSION = b"HTTP/2"
+
+TOKEN = b"h2c"
+"""What HTTP/2 in clear is called in `Upgrade`: a path that requires it is satisfied by every request here."""
+
+_log = Logger()
+
+
+def demands(entries: Iterable[Entry]) -> bool:
+    """Whether any of the entries requires a protocol that an ordinary request cannot change to here."""
+    return any(entry.require and TOKEN not in entry.tokens for entry in entries)
+
+
+class Request(LazyRequest):
+    """A request over HTTP/2."""
+
+    channel: Any
+
+    def process(self) -> None:
+        """Called when the request is complete: answer it, unless its path is for a protocol that cannot be here."""
+        if self.channel.token is not None:
+            self.channel.decide(self)
+        elif self.channel.demands and demands(self.channel.server.switches(self.path)):
+            # There is no Upgrade in HTTP/2, so 426 would be no help (RFC 9113 section 8.6).
+            self.channel.cut(frames.HTTP_1_1_REQUIRED)
+        else:
+            self.render_ordinary()
+
+
+class Exchange(Stream):
+    """One request and its answer: the channel of a twisted.web request, and its transport.
+
+    Args:
+        session: The connection.
+        number: The stream's number.
+        head: The request.
+    """
+
+    __slots__ = (
+        "__dict__",  # what an application may put on its request's channel
+        "__weakref__",
+        "_answered",
+        "_deadline",
+        "_decision",
+        "_received",
+        "_request",
+        "_requested",
+        "factory",
+        "server",
+        "site",
+    )
+
+    def __init__(self, session: Any, number: int, head: fields.Head) -> None:
+        super().__init__(session, number)
+        self.server = self.site = session.server
+        self.factory: Any = session.server  # who logs it
+        self._requested = head
+        self._deadline: Timer | None = None
+        self._decision: Decision | None = None
+        self._received = 0
+        self._answered = False
+        # Until the stream is closed: the request knows its stream for ever.
+        self._request = Request(self, self, head.headers, head.length)
+
+    @property
+    def transport(self) -> Exchange:
+        """What a request has as its transport."""
+        return self
+
+    @property
+    def demands(self) -> bool:
+        """Whether some path requires a protocol that cannot be here."""
+        return bool(self._session.demands)
+
+    @property
+    def token(self) -> bytes | None:
+        """The protocol that it asks for."""
+        return self._requested.protocol
+
+    def isSecure(self) -> bool:
+        """Whether the connection is encrypted."""
+        return bool(self._session.secure)
+
+    # The request, as the session hears of it
+
+    def began(self) -> None:
+        """Its head is there, and its body may be awaited."""
+        if self.token is not None:
+            self._wanted = False  # what comes is for the protocol
+            self._call(self._request.requestReceived, self._requested.method, self._requested.path, VERSION)
+        elif self._requested.expects:
+            self._session.engine.respond(self.id, 100, (), False)
+
+    def await_rest(self) -> None:
+        """There is no more of it for now: if that is not all, the rest has so much time."""
+        if self.open and self.token is None and not (self._complete or self._answered):
+            late = RequestError(408, "the body of the request took too long")
+            self._wait(self.server.limits.body_seconds, self.refuse, late)
+
+    def received(self, part: engine.Data | engine.Ended) -> None:
+        """Part of its body, or its end."""
+        if isinstance(part, engine.Ended) and self._decision is None:
+            self._stop_deadline()
+        super().received(part)
+
+    def refuse(self, error: RequestError) -> None:
+        """Answer a request that is over a limit, as far as it has come."""
+        self.server.rejected(self._session.connection, error)
+        self._stop_deadline()
+        self.factory = None
+        self._request.method, self._request.clientproto = self._requested.method, VERSION
+        self._request.answer(error.status, (), error.why.encode() + b"\n")
+
+    def lost(self, reason: Failure) -> None:
+        """It can be answered no more: it was reset, or the connection is gone."""
+        if self.open:
+            producer, request = self.producer, self._request
+            self.unregisterProducer()
+            self._close()
+            if producer is not None:
+                self._call(producer.stopProducing)
+            if not self._answered:
+                self._call(request.connectionLost, reason)
+
+    def _take_content(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._answered:
+            pass  # it was refused before it was complete
+        elif self._requested.length is not None and self._received > self._requested.length:
+            self._session.broken(self)
+        elif self._received > self.server.limits.body_bytes:
+            self.refuse(messages.too_long())
+        else:
+            self._call(self._request.handleContentChunk, data)
+
+    def _take_end(self, end: engine.Ended) -> None:
+        if self._answered or self.token is not None:
+            return
+        try:
+            if end.trailers:
+                fields.check_trailers(end.trailers)
+            if self._requested.length not in (None, self._received):
+                raise fields.Malformed("a body shorter than its content-length")
+        except fields.Malformed:
+            self._session.broken(self)
+        else:
+            self._call(self._request.requestReceived, self._requested.method, self._requested.path, VERSION)
+
+    def _wait(self, seconds: float, late: Callable[..., object], *arguments: Any) -> None:
+        self._deadline = Timer(self._session.reactor)
+        self._deadline.start(seconds, late, *arguments)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.stop()
+
+    def _close(self) -> None:
+        self._stop_deadline()
+        if self._decision is not None:
+            self._decision.withdraw()
+        super()._close()
+        del self._request
+
+    def _failed(self) -> None:
+        _log.failure("An application failed on {path}", path=escaped(self._requested.path))
+
+    # What a request calls
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """The head of the answer, as twisted.web's request says it."""
+        self.begin(int(code), headers)
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """The head of the answer; it goes out with what follows in this turn."""
+        self._head = status, fields.answered(headers)
+        self._session.ready(self)
+
+    def requestDone(self, request: Request) -> None:
+        """The answer is complete."""
+        self._answered = True
+        if self._head is None:
+            self._session.ready(self)
+
+    def loseConnection(self) -> None:
+        """A request wants its client to be gone; as with any transport not in this turn, which sends what it can."""
+        self._session.reactor.callLater(0, self.cut, frames.CANCEL)
+
+    def abortConnection(self) -> None:
+        """A request wants its client to be gone at once."""
+        self.cut(frames.CANCEL)
+
+    def close_after(self, request: Request) -> None:
+        """An answer after which HTTP/1.1 would be closed. A stream ends anyway."""
+
+    def cut(self, code: int) -> None:
+        """End it with a reset."""
+        if self.open:
+            self._session.engine.reset(self.id, code)
+            self.lost(Failure(ConnectionLost()))
+            self._session.flush_soon()
+
+    def stopProducing(self) -> None:
+        """See `IProducer`."""
+        self.cut(frames.CANCEL)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self.refuse(RequestError(400, "the form in the body of the request is malformed"))
+
+    @property
+    def _done(self) -> bool:
+        return self._answered
+
+    def _sent(self) -> None:
+        if not self._complete:
+            # The client need not send the rest (RFC 9113 section 8.1).
+            self._session.engine.reset(self.id, frames.NO_ERROR)
+        self._close()
+
+    # A switch, which is what extended CONNECT asks for
+
+    def decide(self, request: Request) -> None:
+        """Ask the switches of its path; meanwhile what comes is kept, as much as the stream's window allows."""
+        asked = self._asked()
+        found = negotiation.connecting(self.token or b"", self.server.switches(request.path))
+        if not found.found:
+            self._unclaimed(request)
+            return
+        since = self._session.reactor.seconds()
+        decided = partial(self._decided, request, asked, since)
+        self._decision = decision = Decision(
+            asked, found, decided, partial(self._undecided, request), partial(self.cut, frames.INTERNAL_ERROR)
+        )
+        decision.start()
+        if decision.pending:
+            self._wait(self.server.limits.switch_seconds, self._overdue)
+
+    def decline(self) -> None:
+        """Wait for a decision no longer, if one is pending: the server stops."""
+        if self._decision is not None:
+            self._decision.withdraw()
+            self._decision = None
+            self._stop_deadline()
+            self._request.answer(503, (), b"The server could not decide about the switch in time.\n")
+
+    def _asked(self) -> Asked:
+        path = self._requested.path
+        return Asked(
+            method=self._requested.method,
+            target=path,
+            path=unquote_to_bytes(path.partition(b"?")[0]),
+            headers=self._requested.headers,
+            body=b"",
+            how="connect",
+            peer=self.getPeer(),
+            host=self.getHost(),
+            secure=self.isSecure(),
+            id=self.server.request_id(self._session.connection),
+        )
+
+    def _overdue(self) -> None:
+        seconds = self.server.limits.switch_seconds
+        path = escaped(self._requested.path)
+        _log.warn("no decision about a switch on {path} in {seconds} seconds", path=path, seconds=seconds)
+        self.decline()
+
+    def _undecided(self, request: Request) -> None:
+        self._decision = None
+        request.answer(500, (), b"The switch failed.\n")
+
+    def _unclaimed(self, request: Request) -> None:
+        # It cannot be ignored, as an Upgrade can: there is nothing else that it might mean (RFC 9220 section 3).
+        request.answer(501, (), b"This protocol is not served on this path.\n")
+
+    def _decided(self, request: Request, asked: Asked, since: float, verdict: Verdict | None) -> None:
+        self._decision = None
+        self._stop_deadline()
+        if verdict is None:
+            self._unclaimed(request)
+        elif isinstance(verdict.answer, Refuse):
+            self._refuse(request, verdict.candidate, verdict.answer)
+        else:
+            self._accept(request, asked, since, verdict, verdict.answer)
+
+    def _refuse(self, request: Request, candidate: negotiation.Candidate, refuse: Refuse) -> None:
+        try:
+            headers = negotiation.refusal(candidate, refuse, candidate.upgrade)
+        except Exception:
+            _log.failure("A plugin's answer cannot be sent")
+            self._undecided(request)
+        else:
+            request.answer(refuse.status, headers, refuse.body)
+
+    def _accept(self, request: Request, asked: Asked, since: float, verdict: Verdict, accept: Accept) -> None:
+        held = self._held or ()
+        if accept.early is Early.REFUSE and any(isinstance(part, engine.Data) and part.data for part in held):
+            abandon(accept)
+            request.answer(400, (), b"There may be no bytes behind this request before its answer.\n")
+            return
+        ready = prepare(verdict, Session(asked), negotiation.connected_fields)
+        if ready is None:
+            self._undecided(request)
+            return
+        added, protocol = ready
+        headers = fields.lowered((*default_fields(self.server), *added))
+        tunnel = Tunnel(self._session, self.id)
+        self._session.replace(self, tunnel)
+        self.server.tunnelled(self._session.connection, tunnel, asked, verdict, since)
+        self.open = False
+        del self._request
+        tunnel.begin(headers, protocol, held)

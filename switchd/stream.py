@@ -1,0 +1,337 @@
+"""One stream of an HTTP/2 connection: what waits in either direction, and who is told so.
+
+What it is for, says what is built on it: a request and its answer (`exchange`), or a connection of its own (`tunnel`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer
+from zope.interface import implementer
+
+from switchd import engine, frames
+from switchd.interfaces import Header
+
+QUEUE_BYTES = 65536
+"""How much waits for the peer before its producer is paused; as with a transport of Twisted's."""
+
+
+class Timer:
+    """Something that happens after some time, unless it is stopped."""
+
+    __slots__ = ("_call", "_reactor")
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._call: IDelayedCall | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is still to happen."""
+        return self._call is not None and bool(self._call.active())
+
+    def start(self, seconds: float, late: Callable[..., object], *arguments: Any) -> None:
+        """Start it; if it runs, anew."""
+        self.stop()
+        self._call = self._reactor.callLater(seconds, late, *arguments)
+
+    def put_off(self, seconds: float) -> bool:
+        """If it runs, have it happen later than it would have, which costs less than to start it anew. Whether it
+        runs."""
+        if self._call is None or not self._call.active():
+            return False
+        self._call.reset(seconds)
+        return True
+
+    def stop(self) -> None:
+        """It shall not happen."""
+        if self._call is not None:
+            if self._call.active():
+                self._call.cancel()
+            self._call = None
+
+
+class Queue:
+    """Bytes that wait, in the pieces in which they came."""
+
+    __slots__ = ("_pieces", "size")
+
+    def __init__(self) -> None:
+        self._pieces: deque[bytes | memoryview] = deque()
+        self.size = 0
+
+    def append(self, data: bytes) -> None:
+        """More."""
+        kept = data if type(data) is bytes else bytes(memoryview(data))  # which its owner may still change
+        self._pieces.append(kept)
+        self.size += len(kept)
+
+    def take(self, room: int) -> bytes:
+        """The first `room` bytes, or all that there are."""
+        if len(self._pieces) == 1 and self.size <= room:
+            self.size = 0
+            return bytes(self._pieces.pop())  # as it came, if it came so
+        taken = []
+        while self._pieces and room:
+            piece = self._pieces.popleft()
+            if len(piece) > room:
+                view = memoryview(piece)
+                self._pieces.appendleft(view[room:])  # a view, so that a long answer is copied once only
+                piece = view[:room]
+            taken.append(piece)
+            room -= len(piece)
+            self.size -= len(piece)
+        return b"".join(taken)
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._pieces.clear()
+        self.size = 0
+
+
+class Connection(Protocol):
+    """What a stream needs of the connection that it is in.
+
+    Attributes:
+        engine: The frames.
+        reactor: The clock.
+        addresses: The peer's, and the one at our end.
+        secure: Whether it is encrypted.
+    """
+
+    engine: engine.Engine
+    reactor: Any
+    addresses: tuple[IAddress, IAddress]
+    secure: bool
+
+    def ready(self, stream: Any) -> None:
+        """It has something to send."""
+
+    def closed(self, stream: Any) -> None:
+        """It is over."""
+
+    def broken(self, stream: Any) -> None:
+        """The peer has broken a rule on it, as its content shows: it is to be reset and lost."""
+
+    def flush_soon(self) -> None:
+        """Something is to be sent at the end of this turn."""
+
+
+@implementer(IPushProducer)
+class Stream:
+    """A stream.
+
+    Whatever of the application is called from here may fail, write, finish or cut the stream while it is called.
+
+    Args:
+        session: The connection.
+        number: Its number.
+
+    Attributes:
+        id: Its number.
+        open: Whether anything can still be sent on it.
+        producer: Who is asked for more as there is room; None: nobody.
+        streamingProducer: Whether that is a push producer.
+    """
+
+    __slots__ = (
+        "_complete",
+        "_head",
+        "_held",
+        "_paused",
+        "_pull_again",
+        "_queue",
+        "_session",
+        "_wanted",
+        "id",
+        "open",
+        "producer",
+        "streamingProducer",
+    )
+
+    is_patient = False
+    """Whether it is no sign of a dead peer that this stream waits for its window."""
+
+    def __init__(self, session: Any, number: int) -> None:
+        self.id = number
+        self.open = True
+        self.producer: Any = None
+        self.streamingProducer = False
+        self._session = session
+        self._held: deque[engine.Data | engine.Ended] | None = None  # what is not wanted yet
+        self._wanted = True
+        self._complete = False  # the peer has ended its side
+        self._head: tuple[int, tuple[Header, ...]] | None = None  # of what we send, until it is sent
+        self._queue = Queue()
+        self._paused = False
+        self._pull_again: Timer | None = None
+
+    def getPeer(self) -> Any:
+        """The peer's address."""
+        return self._session.addresses[0]
+
+    def getHost(self) -> Any:
+        """The address at our end."""
+        return self._session.addresses[1]
+
+    # What comes
+
+    def received(self, part: engine.Data | engine.Ended) -> None:
+        """Part of its content, or its end."""
+        if isinstance(part, engine.Ended):
+            self._complete = True
+        if self._wanted and not self._held:
+            self._take(part)
+        else:
+            self._held = self._held or deque()
+            self._held.append(part)
+
+    def _take_held(self) -> None:
+        while self._held and self._wanted:
+            self._take(self._held.popleft())
+
+    def _take(self, part: engine.Data | engine.Ended) -> None:
+        if isinstance(part, engine.Data):
+            self._session.engine.consumed(self.id, part.length)
+            self._take_content(part.data)
+        else:
+            self._take_end(part)
+
+    def _take_content(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _take_end(self, end: engine.Ended) -> None:
+        raise NotImplementedError
+
+    def pauseProducing(self) -> None:
+        """Hold what comes. The peer may send no more than its window, and the other streams do not notice."""
+        self._wanted = False
+
+    def resumeProducing(self) -> None:
+        """Take it again."""
+        self._wanted = True
+        self._take_held()
+        self._session.flush_soon()
+
+    def stopProducing(self) -> None:
+        """No more of it is wanted: see `IProducer`."""
+        raise NotImplementedError
+
+    # What is sent
+
+    def write(self, data: bytes) -> None:
+        """Send this, as the windows allow."""
+        if data and self.open:
+            self._queue.append(data)
+            if self._head is None:  # else its head waits, and the session knows of it
+                self._session.ready(self)
+            if self._queue.size > QUEUE_BYTES and self.streamingProducer and not self._paused:
+                self._paused = True
+                self._call(self.producer.pauseProducing)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """See `IConsumer`."""
+        if self.open:
+            self.producer, self.streamingProducer, self._paused = producer, streaming, False
+            self._want_more()
+        else:
+            producer.stopProducing()
+
+    def unregisterProducer(self) -> None:
+        """See `IConsumer`."""
+        self.producer, self.streamingProducer, self._paused = None, False, False
+
+    @property
+    def waits(self) -> bool:
+        """Whether something can be sent, windows permitting."""
+        return self.open and (self._head is not None or self._queue.size > 0 or self._done)
+
+    def send_frame(self) -> int | None:
+        """Send a frame of content, after the head. How much of the content that was; None if a window is closed."""
+        if self._head is not None:
+            (status, headers), self._head = self._head, None
+            is_all = self._is_all
+            self._session.engine.respond(self.id, status, headers, is_all)
+            if is_all:
+                self._sent()
+                return 0
+        if not self._queue.size:
+            if self.waits:
+                self._send(b"")
+            return 0
+        room = self._session.engine.may_send(self.id)
+        if room <= 0:
+            return None
+        data = self._queue.take(room)
+        self._send(data)
+        if self.producer is not None:
+            self._want_more()
+        return len(data)
+
+    @property
+    def _done(self) -> bool:
+        """Whether nothing will be written any more."""
+        raise NotImplementedError
+
+    @property
+    def _is_all(self) -> bool:
+        """Whether nothing will be left to send after this."""
+        return self._done and not self._queue.size
+
+    def _send(self, data: bytes) -> None:
+        is_all = self._is_all
+        self._session.engine.send(self.id, data, is_all)
+        if is_all:
+            self._sent()
+
+    def _sent(self) -> None:
+        """Everything is."""
+        raise NotImplementedError
+
+    def _want_more(self) -> None:
+        """Have the producer go on if little waits. One that has nothing when it is asked is asked again next turn."""
+        if self._paused and self._queue.size <= QUEUE_BYTES // 2:
+            self._paused = False
+            self._call(self.producer.resumeProducing)
+        if self._pull_again is None and self._pulls:
+            self._pull_again = Timer(self._session.reactor)
+        while self._pulls and self._pull_again is not None and not self._pull_again.runs:
+            before = self._queue.size
+            self._call(self.producer.resumeProducing)
+            if self._queue.size == before and self._pulls:
+                self._pull_again.start(0, self._want_more)
+
+    @property
+    def _pulls(self) -> bool:
+        return self.producer is not None and not self.streamingProducer and self._queue.size <= QUEUE_BYTES // 2
+
+    # The end
+
+    def cut(self, code: int) -> None:
+        """End it with a reset."""
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        """It is over, for the connection too."""
+        self.open = False
+        self._queue.clear()
+        if self._held:
+            length = sum(part.length for part in self._held if isinstance(part, engine.Data))
+            self._session.engine.consumed(self.id, length)
+            self._held.clear()
+        self._session.closed(self)
+
+    def _call(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call the application: if that fails it is this stream's end, and not that of the others."""
+        try:
+            function(*arguments)
+        except Exception:
+            self._failed()
+            self.cut(frames.INTERNAL_ERROR)
+
+    def _failed(self) -> None:
+        """Log what the application has raised."""
+        raise NotImplementedError
