@@ -26,7 +26,7 @@ LISTEN = '[[listen]]\nendpoint = "tcp:8080"\n'
 
 PATH = 'a path that starts with "/", without "?", "#" and control characters'
 
-SERVER_KEYS = "advertise, prefer, header, access_log, switch_log, http2_engine"
+SERVER_KEYS = "advertise, prefer, header, access_log, switch_log, http2_engine, extended_connect"
 
 
 def read(text: str, listen: Sequence[str] = ()) -> tuple[Config, list[str]]:
