@@ -333,4 +333,5 @@ class Exchange(Stream):
         self.server.tunnelled(self._session.connection, tunnel, asked, verdict, since)
         self.open = False
         del self._request
-        tunnel.begin(headers, protocol, held)
+        tunnel.answer(headers)
+        tunnel.begin(protocol, held)

@@ -336,7 +336,10 @@ def request(
     body: bytes = b"",
     upgrade: bytes = b"",
 ) -> Request:
-    """A request as `ISwitch.offer` gets it, with the fields of an upgrade to `upgrade` before `headers`."""
+    """A request as `ISwitch.offer` gets it, with the fields of an upgrade to `upgrade` before `headers`.
+
+    As it comes by extended CONNECT it is `attrs.evolve(request(...), how="connect", method=b"CONNECT", headers=...)`.
+    """
     offered = ((b"host", b"example.org"), (b"connection", b"upgrade"), (b"upgrade", upgrade))
     return Request(
         method=method,
@@ -375,9 +378,9 @@ def assert_plugin_conforms(
 ) -> None:
     """Assert that a plugin keeps the contract of `switchd.interfaces`, as far as that can be seen from outside.
 
-    It is loaded and made as a configuration would do it, then asked about each of its tokens, with time passing until
-    it answers. A protocol that it builds is connected to a `Wire`, fed nothing, and disconnected; then it is asked
-    once more, and what it accepts is abandoned.
+    It is loaded and made as a configuration would do it, then asked about each of its tokens, by an upgrade and by
+    extended CONNECT, with time passing until it answers. A protocol that it builds is connected to a `Wire`, fed
+    nothing, and disconnected; then it is asked once more, and what it accepts is abandoned.
 
     Args:
         plugin: The object that `twisted/plugins/` holds.
@@ -398,7 +401,9 @@ def assert_plugin_conforms(
     verifyObject(ISwitch, switch)
     for token in plugin.tokens:
         asked = request(method=method, path=path.encode(), headers=headers, body=body, upgrade=token)
+        connect = attrs.evolve(asked, method=b"CONNECT", how="connect", body=b"", headers=(asked.headers[0], *headers))
         _assert_accepts(switch, token, asked, clock)
+        _assert_accepts(switch, token, connect, clock)
 
 
 def _assert_declares(plugin: Any) -> None:
@@ -423,6 +428,7 @@ def _assert_accepts(switch: ISwitch, token: bytes, asked: Request, clock: Clock)
         negotiation.refusal(candidate, answer, token)
     elif isinstance(answer, Accept):
         negotiation.switching_head(candidate, answer)
+        negotiation.connected_fields(candidate, answer)
         _assert_connects(answer.build(Session(asked)))
         again = _answer(switch, asked, offer, clock)
         if isinstance(again, Accept):

@@ -79,18 +79,13 @@ class Tunnel(Stream):
         self._lingering = Timer(session.reactor)
         pass_half_close(self)
 
-    def begin(
-        self, fields: tuple[Header, ...], protocol: IProtocol, held: Iterable[engine.Data | engine.Ended] = ()
-    ) -> None:
-        """Give it to a protocol.
-
-        Args:
-            fields: Of the head that is sent first, a 200; names are in lower case.
-            protocol: Whom.
-            held: What has come for it already.
-        """
+    def answer(self, fields: tuple[Header, ...]) -> None:
+        """Say to a client that it is one: the head of a 200, with these fields, whose names are in lower case."""
         self._head = 200, fields
         self._session.ready(self)
+
+    def begin(self, protocol: IProtocol, held: Iterable[engine.Data | engine.Ended] = ()) -> None:
+        """Give it to a protocol, with what has come for it already."""
         early = []
         for part in held:
             if isinstance(part, engine.Ended):
