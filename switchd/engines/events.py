@@ -21,6 +21,32 @@ class Asked:
 
 
 @frozen
+class Settled:
+    """The server's settings have come: the first thing that a client hears.
+
+    Attributes:
+        connect: Whether it understands extended CONNECT (RFC 8441 section 3).
+    """
+
+    connect: bool
+
+
+@frozen
+class Answered:
+    """A server has answered, perhaps not for the last time.
+
+    Attributes:
+        stream: On which stream.
+        status: The status.
+        fields: Header fields, as they came; no pseudo-header fields.
+    """
+
+    stream: int
+    status: int
+    fields: tuple[Header, ...]
+
+
+@frozen
 class Data:
     """Part of a stream's body. `length` is to be given back by `Engine.consumed`; it counts the padding too."""
 
@@ -76,4 +102,4 @@ class Failed:
     why: str
 
 
-Event = Asked | Data | Ended | Reset | Opened | Acknowledged | Ponged | Farewell | Failed
+Event = Asked | Settled | Answered | Data | Ended | Reset | Opened | Acknowledged | Ponged | Farewell | Failed
