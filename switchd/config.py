@@ -38,6 +38,7 @@ Endpoint = Annotated[str, Text(r"\S[^\x00-\x1f\x7f]*", 'a Twisted endpoint, for 
 Import = Annotated[str, Text(r"[^\W\d][\w.]*:[^\W\d][\w.]*", 'what to import, as "package.module:name"')]
 FileName = Annotated[str, Text(r"[^\x00-\x1f\x7f]+", "the name of a file or folder")]
 LogFile = Annotated[str, Text(r"[^\x00-\x1f\x7f]*", 'the name of a file, "-" or ""')]
+MaybeFile = Annotated[str, Text(r"[^\x00-\x1f\x7f]*", 'the name of a file, or ""')]
 Name = Annotated[str, Text(r"\S[^\x00-\x1f\x7f]*", "the name of a plugin")]
 # A field value (RFC 9110 section 5.5), of ASCII: blanks and tabs only inside.
 FieldValue = Annotated[str, Text(r"([!-~]([ -~\t]*[!-~])?)?", 'printable ASCII without blanks around it, or ""')]
@@ -71,6 +72,53 @@ class Server:
     extended_connect: bool = True
 
 
+@frozen(kw_only=True)
+class Tls:
+    """Who a server of TLS is, and whom it lets in. Files are PEM; relative names start at the configuration's folder.
+
+    Attributes:
+        certificate: The certificate, and behind it those of its chain. Required.
+        key: Its private key, without a passphrase. Default "": it is in the same file.
+        minimum_version: The oldest TLS that is spoken, "1.2" or "1.3". Default "1.2".
+        client_certificates: Whether a client has to show who it is: "none", "optional" (what is shown must be valid) or
+            "required". Default "none".
+        client_ca: The certificates of the authorities that vouch for clients. Default "": there are none.
+    """
+
+    certificate: FileName
+    key: MaybeFile = ""
+    minimum_version: Literal["1.2", "1.3"] = "1.2"
+    client_certificates: Literal["none", "optional", "required"] = "none"
+    client_ca: MaybeFile = ""
+
+
+SPOKEN = ("h2", "http/1.1")
+"""The names by which ALPN can have what switchd speaks. HTTP/2 in clear has none: "h2c" may not be one (RFC 7540,
+section 3.3)."""
+
+
+def _are_spoken(tls: object, attribute: object, names: tuple[str, ...]) -> None:
+    spoken = " and ".join(map(shown, SPOKEN))
+    if not names:
+        # A client that offers names wants one of them, and all browsers do.
+        raise ValueError(f"expected at least one ALPN name; there are {spoken}")
+    for name in names:
+        if name not in SPOKEN:
+            raise ValueError(f"{shown(name)} is an ALPN name without its protocol; there are {spoken}")
+
+
+@frozen(kw_only=True)
+class ListenTls(Tls):
+    """`[listen.tls]`: has the listener above it speak TLS.
+
+    Attributes:
+        alpn: What a client may have by ALPN, the best first; at least one. A client without ALPN has HTTP/1.1. Default
+            both, HTTP/2 first.
+    """
+
+    alpn: tuple[str, ...] = field(default=SPOKEN, validator=_are_spoken)
+
+
 @frozen
 class Listen:
     """`[[listen]]`: a place where connections are accepted.
@@ -78,10 +126,12 @@ class Listen:
     Attributes:
         endpoint: A Twisted endpoint string. Required.
         key: Where it was said, for messages: "listen[0]" or "--listen". Not a key of the table.
+        tls: `[listen.tls]`. None: what comes is in clear, unless the endpoint sees to that itself, as `ssl:` does.
     """
 
     endpoint: Endpoint
     key: str = field(default="", metadata=NOT_A_KEY)
+    tls: ListenTls | None = None
 
 
 @frozen

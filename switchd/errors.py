@@ -2,6 +2,7 @@
 
 SwitchdError
  +- ConfigurationError      the operator's: start-up ends, with every mistake listed
+ +- UnusableOptions         the same, as a plugin finds them when it makes a switch of its options
  +- HandoverError           the caller's: this transport cannot be switched; nothing has been changed
  +- PluginError             the plugin's: 500, logged
  |   +- BadAnswer           it answered with something that may not go on the wire
@@ -55,6 +56,22 @@ class ConfigurationError(SwitchdError):
             f"{self.file}: {mistake.key}: {mistake.problem}" if mistake.key else f"{self.file}: {mistake.problem}"
             for mistake in self.mistakes
         )
+
+
+class UnusableOptions(SwitchdError):
+    """Options that are well-formed each by itself, and cannot be used together, or here. A plugin may raise it when it
+    makes a switch: the mistakes are then listed with those of the configuration.
+
+    Attributes:
+        mistakes: All of them; each key is that of an option.
+    """
+
+    def __init__(self, *mistakes: Mistake) -> None:
+        super().__init__(*mistakes)
+        self.mistakes = mistakes
+
+    def __str__(self) -> str:
+        return "; ".join(f"{mistake.key}: {mistake.problem}" for mistake in self.mistakes)
 
 
 class HandoverError(SwitchdError):

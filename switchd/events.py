@@ -45,6 +45,68 @@ class Listening:
 
 
 @frozen
+class Renewed:
+    """The files of a certificate have changed; new connections have what is in them now.
+
+    Attributes:
+        file: The certificate's.
+    """
+
+    file: str
+
+    level = LogLevel.info
+    text = "the certificate in {event.file} is read anew"
+
+
+@frozen
+class NotRenewed:
+    """The files of a certificate have changed, and are of no use: the one that was read before stays.
+
+    Attributes:
+        file: The certificate's.
+        why: What is wrong with them.
+    """
+
+    file: str
+    why: str
+
+    level = LogLevel.warn
+    text = "the certificate in {event.file} has changed and cannot be used, the one before is kept: {event.why}"
+
+
+@frozen
+class ExposedKey:
+    """Every user of this machine can read a private key.
+
+    Attributes:
+        file: Where it is.
+    """
+
+    file: str
+
+    level = LogLevel.warn
+    text = "everybody on this machine may read the private key in {event.file}"
+
+
+@frozen
+class NoSession:
+    """A client did not come to a TLS session with us.
+
+    Attributes:
+        id: The connection.
+        peer: The client's address.
+        why: What OpenSSL says.
+    """
+
+    id: str
+    peer: str
+    why: str
+
+    level = LogLevel.info
+    text = "{event.id} {event.peer} came to no TLS session: {event.why}"
+
+
+@frozen
 class _OfSwitched:
     """What is said of a switched connection in any case.
 
@@ -139,7 +201,7 @@ class Dropped:
     text = "{event.id} {event.peer} closed without an answer: nobody took its offer on {event.path}"
 
 
-Event = BrokenPlugin | Dropped | Listening | Switched | Ended | Rejected
+Event = BrokenPlugin | Dropped | Ended | ExposedKey | Listening | NoSession | NotRenewed | Rejected | Renewed | Switched
 
 
 def log(event: Event) -> None:

@@ -9,16 +9,14 @@ from sys import intern
 from typing import Any, cast
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress, ISSLTransport, IStreamServerEndpoint
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
-from zope.interface import implementer
 
-from switchd import access, config, engine, events, http1, http2, negotiation, plugins, routes
+from switchd import access, certificates, config, engine, events, http1, http2, listeners, negotiation, plugins, routes
 from switchd.deadlines import Deadlines
 from switchd.decision import Verdict
 from switchd.errors import ConfigurationError, Mistake, RequestError
@@ -27,7 +25,6 @@ from switchd.handover import occupant, pass_half_close, when_lost
 from switchd.interfaces import Request as Asked
 from switchd.memory import Memory
 from switchd.negotiation import Entry
-from switchd.schema import in_words
 
 MOST_REMEMBERED = 256
 """Paths, and combinations of offers, for which it is remembered who is asked: more than there are kinds of clients."""
@@ -67,7 +64,7 @@ def assemble(configuration: config.Config, mistakes: Iterable[Mistake], reactor:
     found = plugins.find()
     entries, in_switches = plugins.bind(configuration.switch, found, reactor, configuration.folder)
     made, in_resources = routes.resources(configuration.http, configuration.folder, reactor)
-    endpoints, in_listeners = _endpoints(configuration.listen, reactor)
+    endpoints, in_listeners = listeners.endpoints(configuration.listen, configuration.folder, reactor)
     everything = (*mistakes, *_log_mistakes(configuration), *in_listeners, *in_resources, *in_switches)
     if everything:
         raise ConfigurationError(configuration.file, everything)
@@ -80,33 +77,6 @@ def _log_mistakes(configuration: config.Config) -> Iterator[Mistake]:
     folder = (configuration.folder / log).parent
     if log not in ("", "-") and not os.access(folder, os.W_OK):
         yield Mistake("server.access_log", f"{folder} is no folder that can be written to")
-
-
-def _endpoints(
-    listen: Iterable[config.Listen], reactor: Any
-) -> tuple[tuple[IStreamServerEndpoint, ...], tuple[Mistake, ...]]:
-    made: list[IStreamServerEndpoint] = []
-    mistakes: list[Mistake] = []
-    for table in listen:
-        try:
-            made.append(serverFromString(reactor, table.endpoint))
-        except Exception as error:  # each kind of endpoint has its own: no such plugin, bad port, missing certificate
-            if isinstance(error, LookupError) and "systemd:" in table.endpoint:
-                made.append(_NotPassed())
-            else:
-                problem = f'"{table.endpoint}" is no endpoint: {in_words(error)}'
-                mistakes.append(Mistake(f"{table.key}.endpoint", problem))
-    return tuple(made), tuple(mistakes)
-
-
-@implementer(IStreamServerEndpoint)
-class _NotPassed:
-    """A `systemd:` endpoint, if systemd has not passed its socket to this process. That is no mistake of the file's: it
-    may well be checked elsewhere; but it is a reason not to start."""
-
-    def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
-        """See `IStreamServerEndpoint`."""
-        return fail(LookupError("systemd has passed no such socket to this process"))
 
 
 @define(eq=False)
@@ -207,8 +177,8 @@ class SwitchFactory(Site):
         return cast(http1.Channel, channel)
 
     def acceptableProtocols(self) -> list[bytes]:
-        """For ALPN: what we speak, whatever twisted.web could."""
-        return [b"http/1.1"]
+        """For ALPN: what we speak, whatever twisted.web could. Listeners with `[listen.tls]` ask that instead."""
+        return [name.encode("ascii") for name in config.SPOKEN]
 
     def getResourceFor(self, request: Any) -> IResource:
         """See `Site`; the head's fields are ours from here on, before the resource can see or change them."""
@@ -315,8 +285,13 @@ class SwitchFactory(Site):
 
     def began_http2(self, connection: Connection) -> http2.Session:
         """A connection speaks HTTP/2 from its first byte."""
-        self._became(connection, http2.TOKEN, b"*")
+        in_clear = not ISSLTransport.providedBy(connection.transport)
+        self._became(connection, http2.TOKEN if in_clear else b"h2", b"*")
         return http2.Session(self, connection)
+
+    def no_session(self, connection: Connection, reason: Failure) -> None:
+        why = certificates.in_words(reason.value)
+        self._publish(events.NoSession(connection.id, connection.peer, events.escaped(why)))
 
     def _lost(self, connection: Connection, reason: Failure) -> None:
         self.connections.discard(connection)

@@ -1,5 +1,7 @@
 """Who a connection's first bytes go to: HTTP/2, HTTP/1.1, or, past both, the protocol that they ask for.
 
+In TLS a connection is HTTP/2 if that was agreed on by ALPN, and then it is from the end of the handshake.
+
 A connection that is to be switched says so in its first segment, whole, nearly always. Then there is no need for all
 that HTTP/1.1 has for the requests that come after a first one: the head is read in one piece (`heads`), the first
 candidate is asked, and if it accepts at once, that is it. Everything else goes to the HTTP/1.1 channel, which reads the
@@ -11,16 +13,18 @@ from __future__ import annotations
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
-from twisted.internet.interfaces import ISSLTransport, ITCPTransport
+from OpenSSL import SSL
+from twisted.internet.interfaces import IHandshakeListener, ISSLTransport, ITCPTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from switchd import heads, http1, http2
 from switchd.deadlines import Waiter
 from switchd.decision import Foretold, Verdict, first_answer, prepare
 from switchd.engine import PREFACE
-from switchd.handover import handover, pass_half_close
+from switchd.handover import bottom, handover, pass_half_close
 from switchd.interfaces import Accept, Early, Request
 from switchd.negotiation import switching_head
 
@@ -36,7 +40,11 @@ class Server(http1.Server, Protocol):
     def began_http2(self, connection: Any) -> http2.Session:
         """A connection speaks HTTP/2 from its first byte."""
 
+    def no_session(self, connection: Any, reason: Failure) -> None:
+        """It came to no TLS session."""
 
+
+@implementer(IHandshakeListener)
 class First(TwistedProtocol, Waiter):
     """Tells by its first bytes what a connection is to become.
 
@@ -54,11 +62,17 @@ class First(TwistedProtocol, Waiter):
 
     def connectionMade(self) -> None:
         server, transport = self.server, self.transport
-        if ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
+        carrier = bottom(transport)
+        if ITCPTransport.providedBy(carrier):
+            carrier.setTcpNoDelay(True)
         pass_half_close(transport)
         self._connection = server.opened(transport)
         self._wait(server.limits.head_seconds, self.finish)
+
+    def handshakeCompleted(self) -> None:
+        """See `IHandshakeListener`. Our SETTINGS need not wait for the client's preface (RFC 9113 section 3.4)."""
+        if self.transport.negotiatedProtocol == b"h2" and not self._is_over:
+            self._become(self.server.began_http2(self._connection), b"")
 
     def finish(self) -> None:
         """Nothing has been asked in time, or the server stops: close. In TLS that waits for the client, for so long."""
@@ -81,6 +95,8 @@ class First(TwistedProtocol, Waiter):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._wait(None)
+        if reason.check(SSL.Error):
+            self.server.no_session(self._connection, reason)
 
     def _may_be_http2(self, data: bytes) -> bool:
         """Whether a client that speaks HTTP/2 at once ("prior knowledge", RFC 9113 section 3.3) may begin so. In TLS it

@@ -145,17 +145,24 @@ def pass_half_close(transport: Any) -> bool:
     Returns:
         Whether the client has half-closed already, as far as has been seen since the first call.
     """
-    bottom: Any = transport
-    while isinstance(bottom, ProtocolWrapper):
-        if isinstance(bottom, BufferingTLSTransport):
-            _flush_before_shutdown(bottom)
-        bottom = bottom.transport
-    if isinstance(getattr(bottom, "readConnectionLost", None), _HalfClose):
-        return bool(bottom.readConnectionLost.seen)
-    if not IHalfCloseableDescriptor.providedBy(bottom):
+    carrier: Any = transport
+    while isinstance(carrier, ProtocolWrapper):
+        if isinstance(carrier, BufferingTLSTransport):
+            _flush_before_shutdown(carrier)
+        carrier = carrier.transport
+    if isinstance(getattr(carrier, "readConnectionLost", None), _HalfClose):
+        return bool(carrier.readConnectionLost.seen)
+    if not IHalfCloseableDescriptor.providedBy(carrier):
         return False
-    bottom.readConnectionLost = _HalfClose(bottom)  # type: ignore[method-assign]  # on the instance
+    carrier.readConnectionLost = _HalfClose(carrier)  # type: ignore[method-assign]  # on the instance
     return False
+
+
+def bottom(transport: Any) -> Any:
+    """What carries the bytes of a transport in the end, below TLS and all other wrappers."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport
 
 
 def _flush_before_shutdown(session: Any) -> None:

@@ -86,16 +86,19 @@ def as_far_as_sound(stand_in: T, table: object, key: str) -> tuple[T, tuple[Mist
         table: What the file has there.
         key: The table's key, for messages.
     """
-    # No table in it has a table in it, so a mistake's key is that of the field that is wrong.
     _, wrong = options(type(stand_in), table, key)
-    bad = {mistake.key for mistake in wrong}
     given = table if isinstance(table, dict) else {}
     sound = {
         each.name: read(given[each.name], _kind(each))
         for each in _attributes(type(stand_in))
-        if each.name in given and join(key, each.name) not in bad
+        if each.name in given and not _is_in(join(key, each.name), wrong)
     }
     return cast(T, evolve(cast(Any, stand_in), **sound)), wrong
+
+
+def _is_in(key: str, mistakes: Iterable[Mistake]) -> bool:
+    """Whether one of the mistakes is at a key, or in the table or list that is there."""
+    return any(f"{mistake.key}.".startswith((f"{key}.", f"{key}[")) for mistake in mistakes)
 
 
 def read(value: object, kind: Any) -> Any:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchd import config
-from switchd.config import Config, Http, Limits, Listen, Server, Switch, parse
+from switchd.config import Config, Http, Limits, Listen, ListenTls, Server, Switch, parse
 from switchd.protocols.addone import AddOne
 from switchd.protocols.websocket.switch import WebSocket
 from switchd.schema import keys
@@ -106,6 +106,48 @@ def test_values_are_frozen() -> None:
     value, _ = read(LISTEN)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         value.limits.head_bytes = 1  # type: ignore[misc]
+
+
+def test_tls_is_a_table_of_its_listener() -> None:
+    tls = '[listen.tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
+    value, mistakes = read(LISTEN + tls + 'alpn = ["http/1.1"]\n' + LISTEN)
+    assert mistakes == []
+    with_tls = ListenTls(certificate="cert.pem", key="key.pem", alpn=("http/1.1",))
+    assert value.listen == (Listen("tcp:8080", "listen[0]", with_tls), Listen("tcp:8080", "listen[1]"))
+
+
+SPOKEN = 'there are "h2" and "http/1.1"'
+
+
+@pytest.mark.parametrize(
+    ("table", "lines"),
+    [
+        ("", ["certificate: missing; expected the name of a file or folder"]),
+        ('certificate = "c"\nkye = "k"', ['kye: unknown key; did you mean "key"?']),
+        (
+            'certificate = ""\nkey = 1',
+            [
+                'certificate: expected the name of a file or folder, got ""',
+                'key: expected the name of a file, or "", got 1',
+            ],
+        ),
+        ('certificate = "c"\nminimum_version = "1.1"', ['minimum_version: expected one of "1.2", "1.3", got "1.1"']),
+        (
+            'certificate = "c"\nclient_certificates = true',
+            ['client_certificates: expected one of "none", "optional", "required", got true'],
+        ),
+        ('certificate = "c"\nalpn = ["h2", "h3"]', [f'alpn: "h3" is an ALPN name without its protocol; {SPOKEN}']),
+        ('certificate = "c"\nalpn = ["h2c"]', [f'alpn: "h2c" is an ALPN name without its protocol; {SPOKEN}']),
+        ('certificate = "c"\nalpn = []', [f"alpn: expected at least one ALPN name; {SPOKEN}"]),
+        ('certificate = "c"\nalpn = "h2"', ['alpn: expected a list, each item text, got "h2"']),
+        ('certificate = "c"\nalpn = [2]', ["alpn[0]: expected text, got 2"]),
+    ],
+)
+def test_a_mistake_in_tls_names_its_key(table: str, lines: list[str]) -> None:
+    text = f'[[listen]]\nendpoint = "tcp:1"\n[listen.tls]\n{table}\n'
+    value, found = read(text)
+    assert found == [f"listen[0].tls.{line}" for line in lines]
+    assert value.listen == (Listen("tcp:1", "listen[0]"),)
 
 
 # Listeners from the command line
@@ -466,12 +508,22 @@ def test_the_reference_shows_every_option_of_a_built_in_and_its_default(protocol
         assert f"\n    {field.name}: " in inspect.cleandoc(cls.__doc__ or ""), field.name
 
 
+def test_the_reference_shows_every_key_of_tls_and_its_default() -> None:
+    (text,) = re.findall(r"(?m)^#\[listen\.tls\]\n((?:#\S.*\n)+)", REFERENCE.read_text())
+    shown = tomllib.loads(text.replace("\n#", "\n").removeprefix("#"))
+    assert list(shown) == list(keys(ListenTls))
+    for field in attrs.fields(ListenTls):
+        if field.default is not attrs.NOTHING and field.name != "key":
+            assert shown[field.name] == (list(field.default) if isinstance(field.default, tuple) else field.default)
+        assert f"\n    {field.name}: " in inspect.cleandoc((ListenTls.__doc__ or "") + (config.Tls.__doc__ or ""))
+
+
 @pytest.mark.parametrize("cls", [Server, Listen, Http, Switch, Limits])
 def test_the_reference_and_the_docstring_mention_every_key(cls: type) -> None:
     _, *parts = re.split(r"(?m)^#?\[+(\w+)\]+$", REFERENCE.read_text())
     section = "".join(text for name, text in zip(parts[::2], parts[1::2], strict=True) if name == cls.__name__.lower())
     for key in keys(cls):
-        assert re.search(rf"(?m)^#?{key} *= .*$", section), key
+        assert re.search(rf"(?m)^#?{key} *= .*$|^#?\[{cls.__name__.lower()}\.{key}\]$", section), key
         assert f"\n    {key}: " in inspect.cleandoc(cls.__doc__ or ""), key
 
 
@@ -479,7 +531,8 @@ def test_every_example_in_the_reference_is_right() -> None:
     text = REFERENCE.read_text()
     value, mistakes = parse(re.sub(r"(?m)^#(?=\S)", "", text), "default.toml", FOLDER)
     assert mistakes == ()
-    assert (len(value.listen), len(value.http), value.switch[0].require) == (7, 3, False)
+    assert (len(value.listen), len(value.http), value.switch[0].require) == (8, 3, False)
+    assert [listen.endpoint for listen in value.listen if listen.tls] == ["tcp:8443"]
 
 
 # Anything at all

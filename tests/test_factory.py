@@ -75,7 +75,7 @@ def test_alpn_offers_what_is_spoken_whatever_twisted_web_could(monkeypatch: pyte
     from twisted.web import http
 
     monkeypatch.setattr(http, "H2_ENABLED", True)
-    assert Site().factory.acceptableProtocols() == [b"http/1.1"]
+    assert Site().factory.acceptableProtocols() == [b"h2", b"http/1.1"]
 
 
 def test_a_connection_begins_with_our_own_channel_and_no_wrapper() -> None:

@@ -21,7 +21,6 @@ from hyperframe.frame import (
 )
 from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import IPullProducer, IPushProducer
-from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.resource import NoResource, Resource
 from twisted.web.server import NOT_DONE_YET
@@ -32,13 +31,12 @@ from zope.interface import implementer
 from switchd import engine, http2
 from switchd import frames as h2frames
 from switchd.events import Ended, Rejected, Switched
-from switchd.handover import handover
 from switchd.negotiation import Entry
 from switchd.service import drain
 from switchd.testing import Wire, cuts
 from tests.http2_client import WIDE, Client, end_all, over_http1, site
 from tests.serving import Says, Site
-from tests.wires import CLEAR, Kind, TLSWire, one
+from tests.wires import CLEAR, Kind, TLSWire, client_tls
 
 pytestmark = pytest.mark.usefixtures("http2_engine")
 
@@ -1548,15 +1546,10 @@ class TestRace:
 
 
 class TestTLS:
-    """A session that is handed a TLS transport, as one will be where ALPN has agreed on it."""
+    """A session in TLS, as ALPN has agreed on it."""
 
     def client(self, served: Site) -> Client:
-        class Straight(Protocol):
-            def dataReceived(self, data: bytes) -> None:
-                connection = served.factory.opened(self.transport)
-                handover(self.transport, served.factory.began_http2(connection), data)
-
-        return Client(served, WIDE, lambda _, clock: TLSWire(one(Straight), clock))
+        return Client(served, WIDE, lambda server, clock: TLSWire(server, clock, None, client_tls(alpn=[b"h2"])))
 
     def test_is_secure_and_large_answers_arrive(self) -> None:
         client = self.client(site(Does(lambda request: b"%d" % request.isSecure() * MB)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,16 @@ from twisted.internet.endpoints import (
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from switchd import config
+from switchd.certificates import Certificates, Tls, secured
 from switchd.handover import handover
 from switchd.service import drain
 from switchd.transports.connections import prepare
 from tests.serving import PLAIN, SWITCH, SWITCHED, Accepts, Site, statuses
-from tests.wires import PROXY, with_reactor, write_certificate
+from tests.wires import PROXY, one, with_reactor, write_certificate
 
 SECONDS = 10
 """How long a test waits for the other side before it fails; nothing waits that long when all is well."""
@@ -87,21 +90,27 @@ class _Proxied(Protocol):
 
 
 @asynccontextmanager
-async def serving(site: Site, kind: str, folder: Path) -> AsyncIterator[Callable[..., Any]]:
+async def serving(
+    site: Site, kind: str, folder: Path, alpn: Sequence[bytes] = (b"http/1.1",)
+) -> AsyncIterator[Callable[..., Any]]:
     """Listen on an endpoint of `kind`; gives a function that connects a protocol, or else a new `Client`.
 
-    The connections are ours, as in `SwitchService`; with "stock:" before the kind they are Twisted's own.
+    The connections are ours, as in `SwitchService`; with "stock:" before the kind they are Twisted's own. With "tls:"
+    before it, it has a table `[listen.tls]`.
     """
     ours, kind = not kind.startswith("stock:"), kind.removeprefix("stock:")
+    tls, kind = kind.startswith("tls:"), kind.removeprefix("tls:")
     key, certificate = write_certificate(folder)
     listen = {
         "tcp": "tcp:0:interface=127.0.0.1",
         "unix": f"unix:{folder}/s",
         "ssl": f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}",
     }
-    port = await serverFromString(
-        reactor, listen.get(kind) or "haproxy:" + listen[kind.removeprefix("haproxy:")]
-    ).listen(site.factory)
+    server = serverFromString(reactor, listen.get(kind) or "haproxy:" + listen[kind.removeprefix("haproxy:")])
+    if tls:
+        files = Tls(certificate=certificate.name, key=key.name)
+        server = secured(server, Certificates(files, folder, reactor, config.SPOKEN), reactor)
+    port = await server.listen(site.factory)
     if ours:
         prepare(port)
 
@@ -110,11 +119,15 @@ async def serving(site: Site, kind: str, folder: Path) -> AsyncIterator[Callable
             endpoint: Any = UNIXClientEndpoint(reactor, f"{folder}/s")
         else:
             endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        authority = trustRootFromCertificates([Certificate.loadPEM(certificate.read_bytes())])
+        # Twisted turns away a client with ALPN if it does not know what to offer, as behind a wrapper of its own.
+        names = None if kind == "haproxy:ssl" else alpn
+        options: Any = optionsForClientTLS("localhost", authority, acceptableProtocols=names)
         if "ssl" in kind:
-            authority = trustRootFromCertificates([Certificate.loadPEM(certificate.read_bytes())])
-            endpoint = wrapClientTLS(optionsForClientTLS("localhost", authority), endpoint)
+            endpoint = wrapClientTLS(options, endpoint)
         client = Client() if protocol is None else protocol
-        await connectProtocol(endpoint, _Proxied(client) if "haproxy" in kind else client)
+        outer: Any = TLSMemoryBIOFactory(options, True, one(lambda: client)).buildProtocol(None) if tls else client
+        await connectProtocol(endpoint, _Proxied(outer) if "haproxy" in kind else outer)
         return client
 
     try:
@@ -127,7 +140,8 @@ async def serving(site: Site, kind: str, folder: Path) -> AsyncIterator[Callable
 
 CLEAR = ["tcp", "unix", "haproxy:tcp", "haproxy:unix"]
 STOCK = ["stock:tcp", "stock:unix"]
-every_kind = pytest.mark.parametrize("kind", [*CLEAR, "ssl", "haproxy:ssl", *STOCK, "stock:ssl"])
+SECURED = [f"tls:{kind}" for kind in CLEAR]
+every_kind = pytest.mark.parametrize("kind", [*CLEAR, "ssl", "haproxy:ssl", *SECURED, *STOCK, "stock:ssl"])
 clear_kind = pytest.mark.parametrize("kind", [*CLEAR, *STOCK])
 
 
@@ -241,6 +255,6 @@ async def test_the_protocols_peer_is_the_client_also_behind_a_proxy(kind: str, t
         client.transport.loseConnection()
         await client.until(lambda: client.closed)
     asked: Any = switch.asked[0]
-    assert asked.secure == ("ssl" in kind)
+    assert asked.secure == ("ssl" in kind or "tls" in kind)
     if "haproxy" in kind:
         assert (asked.peer.host, asked.peer.port) == ("198.51.100.7", 1234)

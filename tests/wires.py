@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -71,6 +71,37 @@ def server_tls() -> CertificateOptions:
     return CertificateOptions(privateKey=private_key, certificate=loaded)
 
 
+def client_tls(
+    *,
+    alpn: Sequence[bytes] = (),
+    oldest: int = SSL.TLS1_2_VERSION,
+    newest: int = SSL.TLS1_3_VERSION,
+    ciphers: bytes = b"",
+    identity: tuple[bytes, bytes] | None = None,
+) -> SSL.Context:
+    """A client that trusts anybody.
+
+    Args:
+        alpn: What it can speak.
+        oldest: The oldest TLS that it takes.
+        newest: The newest.
+        ciphers: Its cipher suites for TLS 1.2, as OpenSSL lists them.
+        identity: Its own key and certificate.
+    """
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_min_proto_version(oldest)
+    context.set_max_proto_version(newest)
+    if alpn:
+        context.set_alpn_protos(list(alpn))
+    if identity is not None:
+        private_key: Any = serialization.load_pem_private_key(identity[0], None)
+        context.use_certificate(x509.load_pem_x509_certificate(identity[1]))
+        context.use_privatekey(private_key)
+    if ciphers:
+        context.set_cipher_list(ciphers)
+    return context
+
+
 class PolicyWire(Wire):
     """Behind a protocol wrapper of `twisted.protocols.policies`."""
 
@@ -87,27 +118,72 @@ class HAProxyWire(Wire):
 
 
 class TLSWire(Wire):
-    """In a TLS session, with OpenSSL itself as the client."""
+    """In a TLS session, with OpenSSL itself as the client.
 
-    def __init__(self, server: Any, clock: Clock | None = None) -> None:
+    Args:
+        server: A protocol, or a factory that builds one.
+        clock: As for `Wire`.
+        creator: The server's end. None: that of `server_tls`.
+        client: The client's context: see `client_tls`.
+        first: What a proxy in front says in clear.
+    """
+
+    def __init__(
+        self,
+        server: Any,
+        clock: Clock | None = None,
+        creator: Any = None,
+        client: SSL.Context | None = None,
+        first: bytes = b"",
+    ) -> None:
         clock = Clock() if clock is None else clock
-        self._start()
-        super().__init__(TLSMemoryBIOFactory(server_tls(), False, server, clock), clock)
+        self._start(client)
+        secured: Any = TLSMemoryBIOFactory(creator or server_tls(), False, server, clock)
+        super().__init__(HAProxyWrappingFactory(secured) if first else secured, clock)
+        if first:
+            Wire.send(self, first)
         self._ready = True
         self._talk()
 
     @classmethod
-    def over(cls, wire: Wire) -> TLSWire:
+    def over(cls, wire: Wire, client: SSL.Context | None = None) -> TLSWire:
         """TLS from here on, on a connection that was something else before."""
         self = cls.__new__(cls)
-        self._start()
+        self._start(client)
         self.clock, self.transport = wire.clock, wire.transport
         self._ready = True
         self._talk()
         return self
 
-    def _start(self) -> None:
-        self._engine = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+    @property
+    def alpn(self) -> bytes:
+        """What was agreed on by ALPN."""
+        return self._engine.get_alpn_proto_negotiated()
+
+    @property
+    def version(self) -> str:
+        """What is spoken: "TLSv1.3"."""
+        return self._engine.get_protocol_version_name()
+
+    @property
+    def cipher(self) -> str | None:
+        """The cipher suite, as OpenSSL calls it."""
+        return self._engine.get_cipher_name()
+
+    @property
+    def name(self) -> str:
+        """The common name in the server's certificate."""
+        return self.names[0]
+
+    @property
+    def names(self) -> list[str]:
+        """The common names in the certificates that the server has sent."""
+        chain = self._engine.get_peer_cert_chain(as_cryptography=True) or []
+        return [str(each.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value) for each in chain]
+
+    def _start(self, client: SSL.Context | None) -> None:
+        self.error: SSL.Error | None = None
+        self._engine = SSL.Connection(client_tls() if client is None else client, None)
         self._engine.set_connect_state()
         self._plain = bytearray()
         self._ready = False
@@ -168,6 +244,8 @@ class TLSWire(Wire):
                 pass
             except SSL.SysCallError:
                 return
+            except SSL.Error as error:
+                self.error = error  # the server has taken leave with an alert; what we have to say to that is sent
             try:
                 data = self._engine.bio_read(65536)
             except SSL.WantReadError:

@@ -319,7 +319,7 @@ def test_row_21_nor_prior_knowledge() -> None:
 
 
 def test_row_21_h2c_is_no_choice_of_alpn() -> None:
-    assert site().factory.acceptableProtocols() == [b"http/1.1"]
+    assert site().factory.acceptableProtocols() == [b"h2", b"http/1.1"]
 
 
 def test_row_24_without_a_switch_there_is_no_prior_knowledge() -> None:
