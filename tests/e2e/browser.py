@@ -49,12 +49,13 @@ class Browser:
     Args:
         program: Its path.
         folder: Where it keeps what it has to.
+        flags: More of its flags.
 
     Attributes:
         told: The events that have been read, each a DevTools message, in order.
     """
 
-    def __init__(self, program: str, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path, *flags: str) -> None:
         self.told: list[dict[str, Any]] = []
         self._ids = count(1)
         self._received = b""
@@ -64,7 +65,7 @@ class Browser:
         # subprocess cannot number the descriptors of a child; a shell can.
         shell = ("bash", "-c", 'exec "${@:3}" 3<&"$1" 4>&"$2"', "bash", str(commands), str(answers))
         self._process = subprocess.Popen(
-            [*shell, program, *FLAGS, f"--user-data-dir={folder}", "about:blank"],
+            [*shell, program, *FLAGS, *flags, f"--user-data-dir={folder}", "about:blank"],
             env={**os.environ, "HOME": str(folder)},
             pass_fds=(commands, answers),
             start_new_session=True,  # so that its helpers can be ended with it
@@ -161,9 +162,9 @@ class Browser:
 
 
 @contextmanager
-def chromium(program: str, folder: Path) -> Iterator[Browser]:
+def chromium(program: str, folder: Path, *flags: str) -> Iterator[Browser]:
     """Run a Chromium that keeps what it has to in `folder`, and end it in an orderly way."""
-    browser = Browser(program, folder)
+    browser = Browser(program, folder, *flags)
     try:
         browser.attach()
         yield browser

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from switchd import engine
+from tests.e2e.browser import chromium
 from tests.e2e.conftest import SCRIPTS, Client, Server, need, twistd
+from tests.e2e.test_browser import LOG, STATE
+from tests.wires import write_certificate
 
 pytestmark = pytest.mark.e2e
 
@@ -36,6 +40,12 @@ protocol = "addone"
 path = "/echo"
 protocol = "websocket"
 handler = "switchd.protocols.websocket:Echo"
+"""
+
+TLS = """
+[listen.tls]
+certificate = "cert.pem"
+key = "key.pem"
 """
 
 
@@ -83,3 +93,20 @@ def test_h2_and_wsproto_speak_websocket_on_a_stream(server: Server) -> None:
     assert seen["heard"] == ["hello", 1_000_000]
     assert (seen["close"], seen["reset"]) == ([1000, "bye"], None)
     server.wait_for(r"switched to h2c > websocket on /echo")
+
+
+def test_a_browser_opens_a_websocket_on_the_connection_that_it_has(tmp_path: Path) -> None:
+    """It does so once a connection to the origin has said that it understands it: the page's own has."""
+    write_certificate(tmp_path)
+    config = (CONFIG % "lean").replace('"tcp:0:interface=127.0.0.1"\n', f'"tcp:0:interface=127.0.0.1"\n{TLS}')
+    (tmp_path / "switchd.toml").write_text(config)
+    with twistd(tmp_path, "--config", "switchd.toml") as server:
+        with chromium(need("chromium"), tmp_path / "chromium", "--ignore-certificate-errors") as browser:
+            browser.open(f"https://{server.host}:{server.port}/")
+            browser.wait_until(f"{STATE} === 'open'")
+            browser.evaluate("document.getElementById('message').focus()")
+            browser.type("hello")
+            browser.wait_until("document.querySelectorAll('#log li').length >= 2")
+            assert browser.evaluate(LOG) == [["sent", "hello"], ["received", "hello"]]
+        switched = server.wait_for(r"(\S+) \S+ switched to h2 > websocket on /echo")
+        server.wait_for(rf"{switched[1]} \S+ h2 > websocket on /echo ended")
