@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """The exit status after Ctrl-C: 128 and the number of SIGINT."""
 
-SHOWN_CHARACTERS = 4096
-"""How much of a refusal's body `connect` shows: it is read in a terminal, where that of an HTML page is enough."""
+SHOWN_CHARACTERS = 1000
+"""How much of a refusal's body `connect` shows: a terminal's screen has not much more."""
 
-SHOWN_FIELDS = ("upgrade", "location", "www-authenticate", "proxy-authenticate", "retry-after", "allow")
+SHOWN_FIELDS = ("Upgrade", "Location", "WWW-Authenticate", "Proxy-Authenticate", "Retry-After", "Allow")
 """The header fields of a refusal that `connect` shows: they say what to do instead."""
 
 
@@ -376,10 +376,10 @@ def _endpoint(arguments: argparse.Namespace) -> SwitchClientEndpoint:
 def _told(refused: Refused) -> Iterator[str]:
     """A refusal, in lines: what was answered, what to do instead, and what the server has to say of it."""
     yield f"switchd: the server refused to switch: {refused}"
-    for name, value in refused.headers:
-        if name.decode() in SHOWN_FIELDS:
-            yield f"    {name.decode().title()}: {_printable(value)}"
-    body = _printable(refused.body).rstrip()
+    for name in SHOWN_FIELDS:
+        for value in (value for field, value in refused.headers if field == name.lower().encode()):
+            yield f"    {name}: {_printable(value)}"
+    body = _printable(refused.body).strip()
     if body:
         yield from ("", body[:SHOWN_CHARACTERS])
     if len(body) > SHOWN_CHARACTERS:

@@ -257,7 +257,7 @@ class TestProcesses:
 
     def test_connect_tells_of_a_refusal(self) -> None:
         refusal = (
-            b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: x\r\nServer: y\r\nRetry-After: \x9b3\r\n"
+            b"HTTP/1.1 426 Upgrade Required\r\nServer: y\r\nRetry-After: \x9b3\r\nUpgrade: x\r\n"
             b"Content-Length: 8\r\n\r\ntry \x1bx\xe2\x82"
         )
         with server(refusal) as url:
@@ -313,6 +313,16 @@ class TestProcesses:
             assert process.stdout.readline() == b"hello\n"
             process.send_signal(signal.SIGINT)
             assert output(process) == (b"", b"", 130)
+
+    def test_connect_ends_silently_when_it_is_interrupted_before_the_answer(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.settimeout(SECONDS)
+            process = command("connect", f"http://127.0.0.1:{listening.getsockname()[1]}/", "--protocol", "addone")
+            connection, _ = listening.accept()
+            with connection:
+                assert connection.recv(1)
+                process.send_signal(signal.SIGINT)
+                assert output(process) == (b"", b"", 130)
 
     def test_connect_leaves_standard_output_as_it_was(self) -> None:
         reading, writing = os.pipe()

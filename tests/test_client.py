@@ -19,9 +19,11 @@ from zope.interface.verify import verifyObject
 
 from switchd.client import Ask, NoAnswer, NotSwitched, Refused, SwitchClientEndpoint, WrongAnswer, errors
 from switchd.client.errors import in_words
-from switchd.client.upgrade import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS
+from switchd.client.upgrade import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS, QUOTED_CHARACTERS
 from switchd.errors import HandoverError
+from switchd.interfaces import Answer, Refuse
 from switchd.testing import SERVER, Wire, cuts
+from tests.serving import Accepts, Says, Site
 from tests.wires import KINDS, TLSWire, one
 
 ADDONE = Ask(b"addone", b"example.org")
@@ -450,6 +452,7 @@ class TestWhatElseGoesWrong:
         "data",
         [
             pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", id="another-protocol"),
+            pytest.param(b"SSH-2.0-" + b"x" * 1000 + b"\r\n\r\n", id="much-of-it"),
             pytest.param(b"\x16\x03\x01\x00\r\n\r\n", id="tls"),
             pytest.param(b"HTTP/1.1 101 \r\nUpgrade addone\r\n\r\n", id="a-field-without-colon"),
             pytest.param(b"HTTP/1.1 426 \r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", id="two-lengths"),
@@ -459,6 +462,7 @@ class TestWhatElseGoesWrong:
         asking = Asking().after([data])
         assert isinstance(asking.outcome, WrongAnswer)
         assert str(asking.outcome).startswith("the answer is not HTTP/1.1")
+        assert len(str(asking.outcome)) <= QUOTED_CHARACTERS
         assert asking.wire.closed
 
     def test_a_head_without_end_is_an_error(self) -> None:
@@ -562,3 +566,33 @@ class TestInWords:
     )
     def test_the_reason_for_a_lost_connection_is_a_sentence(self, error: Exception, words: str) -> None:
         assert in_words(error) == words
+
+
+class TestWithOurOwnServer:
+    """Both sides, with nothing between them but bytes."""
+
+    def meet(self, asking: Asking, site: Site) -> None:
+        server = site.connect()
+        for _ in range(10):
+            server.send(asking.wire.take())
+            asking.wire.send(server.take())
+
+    def test_they_switch(self) -> None:
+        asking = Asking(Ask(b"shout", b"example.org", b"/shout", b"POST", body=b"x" * 100))
+        asking.switched.addCallback(lambda _: asking.protocol.transport.write(b"hello"))
+        self.meet(asking, Site({"/shout": Accepts()}))
+        assert asking.protocol.data == b"HELLO"
+
+    @pytest.mark.parametrize(
+        ("answer", "status"),
+        [
+            pytest.param(None, 200, id="nobody-takes-it"),
+            pytest.param(Refuse(403, ((b"x", b"y"),), b"no"), 403, id="refused"),
+        ],
+    )
+    def test_they_do_not(self, answer: Answer, status: int) -> None:
+        asking = Asking(Ask(b"shout", b"example.org", b"/shout"))
+        self.meet(asking, Site({"/shout": Says(answer)}))
+        assert isinstance(asking.outcome, Refused)
+        assert asking.outcome.status == status
+        assert asking.outcome.body == (b"GET /shout " if answer is None else b"no")

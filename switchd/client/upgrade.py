@@ -25,6 +25,9 @@ INTERIM_ANSWERS = 16
 BODY_BYTES = 65_536
 """How much of a refusal's body is read, in bytes: it explains, and is for people."""
 
+QUOTED_CHARACTERS = 120
+"""How much is said of an answer that is not HTTP: some of it is in there."""
+
 CLOSE_SECONDS = 5.0
 """How long a server that has refused may take to let go of the connection, as it may in TLS; then it is aborted."""
 
@@ -88,7 +91,7 @@ class Upgrading(Protocol):
             while not self._over and self._take(self._http.next_event()):
                 pass
         except h11.RemoteProtocolError as error:
-            self._fail(WrongAnswer(f"the answer is not HTTP/1.1: {error}"))
+            self._fail(WrongAnswer(f"the answer is not HTTP/1.1: {error}"[:QUOTED_CHARACTERS]))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol`."""
