@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from OpenSSL import SSL
 from service_identity import VerificationError
+from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionDone, ConnectionLost, NoProtocol
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -23,6 +27,7 @@ from switchd.client.upgrade import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERI
 from switchd.errors import HandoverError
 from switchd.interfaces import Answer, Refuse
 from switchd.testing import SERVER, Wire, cuts
+from tests.conftest import FailureObserver
 from tests.serving import Accepts, Says, Site
 from tests.wires import KINDS, TLSWire, one
 
@@ -596,3 +601,66 @@ class TestWithOurOwnServer:
         assert isinstance(asking.outcome, Refused)
         assert asking.outcome.status == status
         assert asking.outcome.body == (b"GET /shout " if answer is None else b"no")
+
+
+class TestWithOthers:
+    def test_a_switched_connection_may_lead_to_another_server_and_switch_there(self) -> None:
+        clock, outcomes, factory = Clock(), list[Any](), Builds()
+        line = Line(clock)
+        inner = SwitchClientEndpoint(clock, line, Ask(b"tcp", b"proxy"))
+        SwitchClientEndpoint(clock, inner, ADDONE).connect(factory).addBoth(outcomes.append)
+        tunnel = SWITCHED.replace(b"addone", b"tcp")
+        line.wire.send(tunnel + SWITCHED + b"42\n")
+        assert line.wire.received.endswith(b"Upgrade: tcp\r\n\r\n" + REQUEST)
+        assert outcomes == factory.built
+        assert outcomes[0].data == b"42\n"
+
+    def test_a_client_service_tries_again_after_a_refusal(self) -> None:
+        clock, factory = Clock(), Builds()
+        line = Line(clock)
+        endpoint = SwitchClientEndpoint(clock, line, ADDONE)
+        service = ClientService(endpoint, factory, retryPolicy=lambda attempt: 60, clock=clock)
+        service.startService()
+        line.wire.send(REFUSED)
+        clock.advance(60)
+        line.wire.send(SWITCHED + b"42\n")
+        assert factory.built[0].data == b"42\n"
+        service.stopService()
+        line.wire.turn()
+        assert (factory.built[0].lost, line.wire.closed) == (1, True)
+
+
+PIECES = st.sampled_from(
+    [
+        b"HTTP/1.1 ",
+        b"HTTP/1.0 ",
+        b"100 ",
+        b"101 Switching Protocols",
+        b"200 OK",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"Upgrade: addone\r\n",
+        b"Upgrade: x\r\n",
+        b"Connection: Upgrade\r\n",
+        b"Content-Length: 3\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"3\r\nabc\r\n",
+        SWITCHED,
+        REFUSED,
+    ]
+)
+
+
+@given(st.lists(PIECES | st.binary(max_size=8), max_size=12))
+def test_whatever_a_server_says_there_is_one_outcome_and_no_failure(segments: list[bytes]) -> None:
+    observer = FailureObserver()
+    globalLogPublisher.addObserver(observer)
+    try:
+        asking = Asking().after(segments)
+        asking.wire.reset()
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert observer.found == []
+    assert isinstance(asking.outcome, NotSwitched | Heard)
+    assert (asking.outcome in asking.factory.built) is isinstance(asking.outcome, Heard)
+    assert asking.clock.getDelayedCalls() == []
