@@ -379,6 +379,11 @@ class TestARefusal:
         head = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 1000000\r\n\r\n"
         assert refused([head + b"x" * BODY_BYTES + b"y"]).body == b"x" * BODY_BYTES
 
+    def test_a_body_that_breaks_the_rules_is_carried_as_far_as_it_keeps_them(self) -> None:
+        head = b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n"
+        error = refused([head + b"2\r\nno\r\nx\r\n"])
+        assert (error.status, error.body) == (403, b"no")
+
     def test_a_body_that_does_not_come_in_time_is_not_waited_for(self) -> None:
         asking = Asking(seconds=10).after([REFUSED[:-2]])
         asking.clock.advance(10)

@@ -91,7 +91,10 @@ class Upgrading(Protocol):
             while not self._over and self._take(self._http.next_event()):
                 pass
         except h11.RemoteProtocolError as error:
-            self._fail(WrongAnswer(f"the answer is not HTTP/1.1: {error}"[:QUOTED_CHARACTERS]))
+            if self._answer is None:
+                self._fail(WrongAnswer(f"the answer is not HTTP/1.1: {error}"[:QUOTED_CHARACTERS]))
+            else:
+                self._give_up()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol`."""

@@ -1,4 +1,4 @@
-"""README.md, docs/client.md, docs/handover.md, docs/websocket.md: everything that they show is typed, and prints what they say."""
+"""README.md and pages of docs/: everything that they show is typed, and prints what they say."""
 
 from __future__ import annotations
 
