@@ -15,19 +15,27 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from switchd import __version__
-from switchd.errors import ConfigurationError, Refused, SwitchdError
+from switchd.errors import ConfigurationError, SwitchdError
 from switchd.negotiation import offers
 
 if TYPE_CHECKING:
+    from switchd.client import Refused, SwitchClientEndpoint
     from switchd.config import Config
     from switchd.factory import Assembly
     from switchd.plugins import FoundPlugin
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C: 128 and the number of SIGINT."""
+
+SHOWN_CHARACTERS = 1000
+"""How much of a refusal's body `connect` shows: a terminal's screen has not much more."""
+
+SHOWN_FIELDS = ("Upgrade", "Location", "WWW-Authenticate", "Proxy-Authenticate", "Retry-After", "Allow")
+"""The header fields of a refusal that `connect` shows: they say what to do instead."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,10 +89,47 @@ def _parser() -> argparse.ArgumentParser:
     connect = commands.add_parser(
         "connect",
         help="switch a connection, and connect standard input and output to it",
-        description="The end of the input half-closes the connection; the command ends when the server closes it.",
+        description="The end of the input half-closes the connection; the command ends when the server closes it."
+        " Exit status: 0 when the server has closed the connection in order; 1, with a sentence, when there was no"
+        " connection, when the server refused to switch, or when the connection was lost; 2 for a wrong command line;"
+        " 130 after Ctrl-C.",
     )
+    _add_connect_arguments(connect)
+    return parser
+
+
+def _add_connect_arguments(connect: argparse.ArgumentParser) -> None:
     connect.add_argument("url", metavar="URL", help="http://…, https://… or unix:/path/of/socket:/target")
     connect.add_argument("--protocol", required=True, metavar="TOKEN", type=_token, help="the protocol to switch to")
+    connect.add_argument("-X", "--request", metavar="METHOD", help="the method (default GET, and POST with --data)")
+    connect.add_argument(
+        "-H",
+        "--header",
+        metavar="'NAME: VALUE'",
+        type=_header,
+        action="append",
+        default=[],
+        help="a further header field; may be repeated",
+    )
+    connect.add_argument(
+        "-d",
+        "--data",
+        metavar="DATA",
+        type=_data,
+        default=b"",
+        help="the content of the request, as it is; @FILE: that of a file. No Content-Type is added",
+    )
+    connect.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_timeout,
+        help="how long it may take until the server has switched (default 30)",
+    )
+    connect.add_argument(
+        "--cacert",
+        metavar="FILE",
+        help="https only: trust the certificates in this file (or in the .pem files of this folder), and no other",
+    )
     connect.add_argument(
         "--wait",
         metavar="SECONDS",
@@ -94,7 +139,6 @@ def _parser() -> argparse.ArgumentParser:
         " come for so long (default %(default)s)",
     )
     connect.set_defaults(run=_connect, usage_error=connect.error)
-    return parser
 
 
 def _token(text: str) -> bytes:
@@ -111,6 +155,31 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _timeout(text: str) -> float:
+    seconds = _seconds(text)
+    if seconds == 0:
+        raise argparse.ArgumentTypeError(f"{text} leaves no time at all")
+    return seconds
+
+
+def _header(text: str) -> tuple[bytes, bytes]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f"{text!r} is no header field: expected 'Name: value'")
+    return os.fsencode(name), os.fsencode(value.strip())
+
+
+def _data(text: str) -> bytes:
+    if not text.startswith("@"):
+        return os.fsencode(text)
+    if text == "@-":
+        raise argparse.ArgumentTypeError("standard input is for the connection, not for the request")
+    try:
+        return Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text[1:]} cannot be read: {error.strerror}") from error
+
+
 def _complain(sentence: str) -> None:
     print(f"switchd: {sentence}", file=sys.stderr)
 
@@ -118,7 +187,7 @@ def _complain(sentence: str) -> None:
 def _run(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
     """Run the reactor until `work` is done; its result, or `INTERRUPTED` where a signal ended it."""
     from twisted.internet import reactor as installed
-    from twisted.internet.defer import CancelledError, Deferred
+    from twisted.internet.defer import Deferred
     from twisted.internet.error import ReactorNotRunning
     from twisted.python.failure import Failure
 
@@ -128,9 +197,14 @@ def _run(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
     def start() -> None:
         working = Deferred.fromCoroutine(work(reactor))
         # A signal stops the reactor, and that closes all connections: no reason for `work` to complain.
-        reactor.addSystemEventTrigger("before", "shutdown", working.cancel)
+        reactor.addSystemEventTrigger("before", "shutdown", interrupt, working)
         working.addBoth(outcomes.append)
         working.addBoth(stop)
+
+    def interrupt(working: Deferred[int]) -> None:
+        if not outcomes:
+            outcomes.append(INTERRUPTED)
+            working.cancel()
 
     def stop(result: object) -> None:
         with suppress(ReactorNotRunning):
@@ -140,8 +214,6 @@ def _run(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
     reactor.run()
     outcome = outcomes[0] if outcomes else INTERRUPTED
     if isinstance(outcome, Failure):
-        if outcome.check(CancelledError):
-            return INTERRUPTED
         outcome.raiseException()
     assert isinstance(outcome, int)
     return outcome
@@ -243,24 +315,23 @@ def _connect(arguments: argparse.Namespace) -> int:
         return 1
 
     from OpenSSL.SSL import Error as TLSError
+    from twisted.internet.endpoints import connectProtocol
     from twisted.internet.error import ConnectError, ConnectionClosed
     from twisted.internet.stdio import StandardIO
 
-    from switchd.client import connect, in_words
+    from switchd.client import Refused
+    from switchd.client.errors import in_words
     from switchd.pipe import Pipe
+
+    endpoint = _endpoint(arguments)
 
     async def work(reactor: Any) -> int:
         pipe = Pipe(lambda protocol: StandardIO(protocol, reactor=reactor), reactor, arguments.wait)
         try:
-            switching = connect(reactor, arguments.url, arguments.protocol, pipe)
-        except ValueError as error:
-            arguments.usage_error(str(error))
-        try:
-            await switching
+            await connectProtocol(endpoint, pipe)
             await pipe.ended
         except Refused as refused:
-            _complain(str(refused))
-            sys.stderr.write(_printable(refused.body))
+            sys.stderr.writelines(f"{line}\n" for line in _told(refused))
             return 1
         except BrokenPipeError:
             return 1  # whoever read our output has had enough, and no sentence of ours is wanted
@@ -276,11 +347,49 @@ def _connect(arguments: argparse.Namespace) -> int:
             os.set_blocking(fd, before)
 
 
-def _printable(body: bytes) -> str:
+def _endpoint(arguments: argparse.Namespace) -> SwitchClientEndpoint:
+    """What the command line says, which argparse has not understood in all respects.
+
+    Raises:
+        SystemExit: With status 2, after the usage and a sentence.
+    """
+    from twisted.internet import reactor
+
+    from switchd.client import SECONDS, client_from_url, trust_root
+
+    try:
+        return client_from_url(
+            reactor,
+            arguments.url,
+            arguments.protocol,
+            method=os.fsencode(arguments.request or ("POST" if arguments.data else "GET")),
+            headers=tuple(arguments.header),
+            body=arguments.data,
+            timeout=arguments.timeout or SECONDS,
+            trust=trust_root(arguments.cacert) if arguments.cacert is not None else None,
+        )
+    except ValueError as error:
+        arguments.usage_error(str(error))
+        raise AssertionError("argparse ends the process here") from error
+
+
+def _told(refused: Refused) -> Iterator[str]:
+    """A refusal, in lines: what was answered, what to do instead, and what the server has to say of it."""
+    yield f"switchd: the server refused to switch: {refused}"
+    for name in SHOWN_FIELDS:
+        for value in (value for field, value in refused.headers if field == name.lower().encode()):
+            yield f"    {name}: {_printable(value)}"
+    body = _printable(refused.body).strip()
+    if body:
+        yield from ("", body[:SHOWN_CHARACTERS])
+    if len(body) > SHOWN_CHARACTERS:
+        yield f"... and {len(body) - SHOWN_CHARACTERS} characters more"
+
+
+def _printable(data: bytes) -> str:
     """Text as a terminal may have it: a server's answer can hold whatever moves a cursor."""
-    text = body.decode("utf-8", "replace")
-    shown = "".join(each if each.isprintable() or each in "\n\t" else "\N{REPLACEMENT CHARACTER}" for each in text)
-    return shown if shown.endswith("\n") or not shown else shown + "\n"
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n")
+    return "".join(each if each.isprintable() or each in "\n\t" else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,12 @@ SwitchdError
  +- PluginError             the plugin's: 500, logged
  |   +- BadAnswer           it answered with something that may not go on the wire
  +- RequestError            the client's: the status it carries, then the connection is closed
- +- NotSwitched             the other server's, where we are the client: it did not switch as it was asked to
-     +- Refused             it answered with a status of its own
+ +- client.NotSwitched      the other server's, where we are the client; its own tree is in client/errors.py
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from attrs import frozen
-
-if TYPE_CHECKING:
-    from switchd.interfaces import Header
 
 
 class SwitchdError(Exception):
@@ -101,28 +95,3 @@ class RequestError(SwitchdError):
 
     def __str__(self) -> str:
         return f"{self.status}: {self.why}"
-
-
-class NotSwitched(SwitchdError):
-    """A server that was asked to switch did not, or not as it was asked. The connection has been closed."""
-
-
-class Refused(NotSwitched):
-    """A server that was asked to switch answered with a final status instead.
-
-    Attributes:
-        status: The answer's status code.
-        reason: The answer's reason phrase, in ASCII; the server's words, not to be relied on.
-        headers: The answer's header fields, names in lower case.
-        body: The answer's content: what came of it, and no more than `client.BODY_BYTES`.
-    """
-
-    def __init__(self, status: int, reason: str, headers: tuple[Header, ...], body: bytes) -> None:
-        super().__init__(status, reason, headers, body)
-        self.status = status
-        self.reason = reason
-        self.headers = headers
-        self.body = body
-
-    def __str__(self) -> str:
-        return f"{self.status} {self.reason}".rstrip()

@@ -39,7 +39,14 @@ CLOSE_SECONDS = 5.0
 _log = Logger()
 
 
-def handover(transport: Any, protocol: IProtocol, early: bytes = b"", *, eof: bool = False) -> None:
+def handover(
+    transport: Any,
+    protocol: IProtocol,
+    early: bytes = b"",
+    *,
+    eof: bool = False,
+    connected: Callable[[], object] | None = None,
+) -> None:
     """Give `transport` to `protocol`.
 
     The caller has taken its own timers and its own producer off the transport, and does not use it afterwards.
@@ -58,7 +65,7 @@ def handover(transport: Any, protocol: IProtocol, early: bytes = b"", *, eof: bo
     """
     slot = _slot(transport)
     eof = pass_half_close(transport) or eof
-    if not (early or eof or isinstance(slot, _Slot) or isinstance(slot.protocol, _Gate)):
+    if not (early or eof or connected or isinstance(slot, _Slot) or isinstance(slot.protocol, _Gate)):
         transport.resumeProducing()
         slot.protocol = protocol
         _connect(transport, protocol)
@@ -70,7 +77,7 @@ def handover(transport: Any, protocol: IProtocol, early: bytes = b"", *, eof: bo
         # Twisted would read the end of input once more and report it again.
         transport.resumeProducing()
     slot.protocol = gate
-    gate.connect()
+    gate.connect(connected)
 
 
 def _connect(transport: Any, protocol: IProtocol) -> None:
@@ -289,10 +296,12 @@ class _Gate:
         self._watching = False
         self._abort: IDelayedCall | None = None
 
-    def connect(self) -> None:
+    def connect(self, connected: Callable[[], object] | None) -> None:
         self._watch()
         self._busy = True
         self._guard(self.protocol.makeConnection, self.transport)
+        if connected is not None and self.failure is None:
+            self._guard(connected)
         self._busy = False
         self._deliver()
 

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 import switchd
-from switchd.cli import main
+from switchd.cli import SHOWN_CHARACTERS, main
 
 ROOT = Path(switchd.__file__).parents[1]
 GOOD = '[[listen]]\nendpoint = "tcp:0"\n[[switch]]\npath = "/addone"\nprotocol = "addone"\n'
@@ -63,6 +63,18 @@ class TestTheCommandLine:
             pytest.param(["connect", "http://h/", "--protocol", "a", "--wait", "-1"], id="negative-wait"),
             pytest.param(["connect", "http://h/", "--protocol", "a", "--wait", "nan"], id="no-number"),
             pytest.param(["connect", "http://h/", "--protocol", "a", "--wait", "inf"], id="endless-wait"),
+            pytest.param(["connect", "ftp://h/", "--protocol", "a"], id="another-url"),
+            pytest.param(["connect", "http://h/", "--protocol", "a", "--timeout", "0"], id="no-time"),
+            pytest.param(["connect", "http://h/", "--protocol", "a", "-H", "X"], id="no-header-field"),
+            pytest.param(["connect", "http://h/", "--protocol", "a", "-H", "X Y: z"], id="no-header-name"),
+            pytest.param(["connect", "http://h/", "--protocol", "a", "-H", "Upgrade: b"], id="another-offer"),
+            pytest.param(["connect", "http://h/", "--protocol", "a", "-X", "G T"], id="no-method"),
+            pytest.param(["connect", "http://h/", "--protocol", "a", "-X", "CONNECT"], id="a-tunnel"),
+            pytest.param(["connect", "http://h/", "--protocol", "a", "-d", "@/no/such"], id="no-such-file"),
+            pytest.param(["connect", "http://h/", "--protocol", "a", "-d", "@-"], id="data-from-standard-input"),
+            pytest.param(
+                ["connect", "https://h/", "--protocol", "a", "--cacert", "/no/such"], id="no-such-certificate"
+            ),
         ],
     )
     def test_a_wrong_command_line_is_status_2_with_the_usage(
@@ -164,8 +176,11 @@ def output(process: subprocess.Popen[bytes], data: bytes = b"") -> tuple[bytes, 
 
 
 @contextmanager
-def server(answer: bytes, last: bytes = b"") -> Iterator[str]:
-    """The URL of a server for one client: it reads a head, answers, reads to the end, says `last` and closes."""
+def server(answer: bytes, heard: list[bytes] | None = None, last: bytes = b"") -> Iterator[str]:
+    """The URL of a server for one client: it reads a head, answers, reads to the end, says `last` and closes.
+
+    What it has read by the end is the one element of `heard` then.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(SECONDS)
 
@@ -173,13 +188,14 @@ def server(answer: bytes, last: bytes = b"") -> Iterator[str]:
             connection, _ = listening.accept()
             with connection, suppress(ConnectionResetError):  # a client may go as it likes
                 connection.settimeout(SECONDS)
-                heard = b""
-                while b"\r\n\r\n" not in heard:
-                    heard += connection.recv(65536)
+                said = b""
+                while b"\r\n\r\n" not in said:
+                    said += connection.recv(65536)
                 connection.sendall(answer)
-                early = heard.partition(b"\r\n\r\n")[2]
-                rest = b"".join(iter(lambda: connection.recv(65536), b""))
-                connection.sendall(last.replace(b"INPUT", early + rest))
+                said += b"".join(iter(lambda: connection.recv(65536), b""))
+                if heard is not None:
+                    heard.append(said)
+                connection.sendall(last.replace(b"INPUT", said.partition(b"\r\n\r\n")[2]))
 
         thread = Thread(target=serve)
         thread.start()
@@ -195,7 +211,7 @@ class TestProcesses:
         assert out.endswith(b"\n\n" + SWITCHED.replace(b"\r\n", b"\n"))
 
     def test_connect_pipes_what_is_read_to_the_connection_and_back(self) -> None:
-        with server(SWITCHED + b"hello\n", b"you said INPUT") as url:
+        with server(SWITCHED + b"hello\n", last=b"you said INPUT") as url:
             assert output(command("connect", url, "--protocol", "ADDONE"), b"41\n") == (
                 b"hello\nyou said 41\n",
                 b"",
@@ -205,7 +221,11 @@ class TestProcesses:
     def test_connect_reads_from_and_writes_to_files(self, tmp_path: Path) -> None:
         lines = b"".join(b"%d\n" % number for number in range(50_000))
         (tmp_path / "in").write_bytes(lines)
-        with server(SWITCHED, b"INPUT") as url, open(tmp_path / "in") as source, open(tmp_path / "out", "wb") as sink:
+        with (
+            server(SWITCHED, last=b"INPUT") as url,
+            open(tmp_path / "in") as source,
+            open(tmp_path / "out", "wb") as sink,
+        ):
             subprocess.run(
                 [sys.executable, "-m", "switchd.cli", "connect", url, "--protocol", "addone"],
                 stdin=source,
@@ -216,12 +236,51 @@ class TestProcesses:
             )
         assert (tmp_path / "out").read_bytes() == lines
 
+    def test_connect_sends_what_it_is_told(self, tmp_path: Path) -> None:
+        heard: list[bytes] = []
+        (tmp_path / "body").write_bytes(b"a=1\n")
+        with server(SWITCHED, heard) as url:
+            said = ("-X", "PUT", "-H", "X-Y: a: b", "--header", "Host: h", "-d", f"@{tmp_path}/body")
+            assert output(command("connect", url, "--protocol", "addone", *said)) == (b"", b"", 0)
+        (request,) = heard
+        assert request == (
+            b"PUT /addone HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: addone\r\n"
+            b"Content-Length: 4\r\nX-Y: a: b\r\n\r\na=1\n"
+        )
+
+    def test_connect_posts_its_data(self) -> None:
+        heard: list[bytes] = []
+        with server(SWITCHED, heard) as url:
+            assert output(command("connect", url, "--protocol", "addone", "--data", "a")) == (b"", b"", 0)
+        assert heard[0].startswith(b"POST /addone ")
+        assert heard[0].endswith(b"\r\n\r\na")
+
     def test_connect_tells_of_a_refusal(self) -> None:
-        refusal = b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: x\r\nContent-Length: 8\r\n\r\ntry \x1bx\xe2\x82"
+        refusal = (
+            b"HTTP/1.1 426 Upgrade Required\r\nServer: y\r\nRetry-After: \x9b3\r\nUpgrade: x\r\n"
+            b"Content-Length: 8\r\n\r\ntry \x1bx\xe2\x82"
+        )
         with server(refusal) as url:
             out, err, status = output(command("connect", url, "--protocol", "addone"))
         assert (out, status) == (b"", 1)
-        assert err.decode() == "switchd: 426 Upgrade Required\ntry \ufffdx\ufffd\n"
+        assert err.decode() == (
+            "switchd: the server refused to switch: 426 Upgrade Required\n"
+            "    Upgrade: x\n    Retry-After: \ufffd3\n\ntry \ufffdx\ufffd\n"
+        )
+
+    def test_connect_shows_as_much_of_a_body_as_can_be_read(self) -> None:
+        with server(b"HTTP/1.1 404 Not Found\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000) as url:
+            out, err, status = output(command("connect", url, "--protocol", "addone"))
+        assert (out, status) == (b"", 1)
+        assert err.decode().splitlines()[2:] == [
+            "x" * SHOWN_CHARACTERS,
+            f"... and {5000 - SHOWN_CHARACTERS} characters more",
+        ]
+
+    def test_connect_does_not_wait_longer_than_it_is_told(self) -> None:
+        with server(b"HTTP/1.1 100 Continue\r\n\r\n") as url:
+            out, err, status = output(command("connect", url, "--protocol", "addone", "--timeout", "0.2"))
+        assert (out, err, status) == (b"", b"switchd: no answer in time\n", 1)
 
     def test_connect_tells_in_one_sentence_why_there_is_no_connection(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -254,6 +313,16 @@ class TestProcesses:
             assert process.stdout.readline() == b"hello\n"
             process.send_signal(signal.SIGINT)
             assert output(process) == (b"", b"", 130)
+
+    def test_connect_ends_silently_when_it_is_interrupted_before_the_answer(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.settimeout(SECONDS)
+            process = command("connect", f"http://127.0.0.1:{listening.getsockname()[1]}/", "--protocol", "addone")
+            connection, _ = listening.accept()
+            with connection:
+                assert connection.recv(1)
+                process.send_signal(signal.SIGINT)
+                assert output(process) == (b"", b"", 130)
 
     def test_connect_leaves_standard_output_as_it_was(self) -> None:
         reading, writing = os.pipe()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from switchd import errors
-from switchd.errors import ConfigurationError, Mistake, Refused, RequestError
+from switchd.errors import ConfigurationError, Mistake, RequestError
 
 
 def test_a_configuration_error_is_a_line_for_each_mistake_with_file_and_key() -> None:
@@ -15,12 +15,6 @@ def test_a_configuration_error_is_a_line_for_each_mistake_with_file_and_key() ->
 
 def test_a_request_error_is_status_and_reason() -> None:
     assert str(RequestError(413, "too long")) == "413: too long"
-
-
-def test_a_refusal_is_the_answer_that_the_server_gave() -> None:
-    refused = Refused(403, "Forbidden", ((b"x", b"y"),), b"no")
-    assert (refused.status, refused.reason, refused.headers, refused.body) == (403, "Forbidden", ((b"x", b"y"),), b"no")
-    assert "403 Forbidden" in str(refused)
 
 
 @pytest.mark.parametrize("name", [name for name in vars(errors) if isinstance(vars(errors)[name], type)])

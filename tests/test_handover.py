@@ -633,3 +633,41 @@ def test_another_hook_that_calls_ours_is_called_once() -> None:
     wire.send(b"!")
     wire.reset()
     assert (len(others), len(lost), len(new.reasons)) == (1, 1, 1)
+
+
+class TestConnected:
+    """Who wants to know when the new protocol is connected."""
+
+    @every_kind
+    @pytest.mark.parametrize("early", [b"", b"early"], ids=["nothing-early", "early"])
+    def test_it_is_called_between_the_connection_and_the_first_bytes(self, kind: Kind, early: bytes) -> None:
+        new, old = New(), Protocol()
+        wire = kind(one(lambda: old))
+        handover(old.transport, new, early, connected=lambda: new.told.append("connected"))
+        wire.send(b"late")
+        assert new.told[:2] == ["made", "connected"]
+        assert new.input == early + b"late"
+
+    def test_what_it_raises_counts_as_the_protocol_s(self, logged: list[type[BaseException]]) -> None:
+        def fails() -> None:
+            raise ZeroDivisionError
+
+        new, old = New(), Protocol()
+        wire = Wire(old)
+        handover(old.transport, new, b"early", connected=fails)
+        wire.turn()
+        assert new.told == ["made", "lost"]
+        assert logged == [ZeroDivisionError]
+        assert wire.closed
+
+    def test_it_is_not_called_for_a_protocol_that_has_failed(self, logged: list[type[BaseException]]) -> None:
+        class Fails(New):
+            def connectionMade(self) -> None:
+                raise ZeroDivisionError
+
+        new, old = Fails(), Protocol()
+        wire = Wire(old)
+        handover(old.transport, new, connected=lambda: new.told.append("connected"))
+        wire.turn()
+        assert new.told == ["lost"]
+        assert logged == [ZeroDivisionError]

@@ -50,7 +50,7 @@ _OURS = ("PYTHON", "VIRTUAL_ENV", "MAKE", "MFLAGS")
 _FENCE = re.compile(r"```(\w*)")
 _FILE = re.compile(r"`([\w./-]+)`.*:")
 _COMMENT = re.compile(r"<!-- (not run|background|exits with):? (.+) -->")
-_ADDRESS = re.compile(r"127\.0\.0\.1([: ])8080")
+_ADDRESS = re.compile(r"127\.0\.0\.1(\\?:| )8080")
 
 
 @frozen

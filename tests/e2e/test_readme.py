@@ -1,4 +1,4 @@
-"""README.md, docs/handover.md, docs/websocket.md: everything that they show is typed, and prints what they say."""
+"""README.md and pages of docs/: everything that they show is typed, and prints what they say."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from tests.e2e.processes import ROOT
 pytestmark = pytest.mark.e2e
 
 README = documents.sections("README.md")
+CLIENT = documents.sections("docs/client.md")
 HANDOVER = documents.sections("docs/handover.md")
 PAGES = (
     "README.md",
     "docs/README.md",
+    "docs/client.md",
     "docs/handover.md",
     "docs/performance.md",
     "docs/plugins.md",
@@ -74,6 +76,12 @@ def test_the_readme_is_true(section: str, installation: Installation, terminal: 
     terminal.folder = installation.clone
     terminal.port = port
     do(README[section])
+
+
+@pytest.mark.parametrize("section", CLIENT)
+def test_the_page_on_the_client_is_true(section: str, terminal: Terminal, port: str, do: Any) -> None:
+    terminal.port = port
+    do(CLIENT[section])
 
 
 @pytest.mark.parametrize("section", HANDOVER)

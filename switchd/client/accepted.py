@@ -1,0 +1,51 @@
+"""What follows when a server has switched, in whichever version of HTTP."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import NoProtocol
+from twisted.internet.interfaces import IHandshakeListener, IProtocol, IProtocolFactory, ISSLTransport
+
+from switchd.handover import handover
+
+
+def connect(
+    transport: Any, factory: IProtocolFactory, address: Any, early: bytes, switched: Deferred[IProtocol]
+) -> None:
+    """Have a protocol built, and give it the connection.
+
+    What a program sees is what it sees with Twisted's own endpoints: `connectionMade`, then its Deferred, then
+    `handshakeCompleted` in TLS, and only then the first bytes.
+
+    Args:
+        transport: The connection; its present protocol has nothing more to do with it.
+        factory: Builds the protocol.
+        address: Who the connection is with.
+        early: What has been read already.
+        switched: Fires with the protocol. Fails with `NoProtocol`, with what `factory` raised, or with `HandoverError`;
+            the connection is closed then.
+    """
+
+    def connected(protocol: IProtocol) -> None:
+        if not switched.called:
+            switched.callback(protocol)
+        if ISSLTransport.providedBy(transport):
+            listener = IHandshakeListener(protocol, None)
+            if listener is not None:
+                listener.handshakeCompleted()
+
+    try:
+        protocol = factory.buildProtocol(address)
+        if protocol is None:
+            raise NoProtocol()
+        handover(transport, protocol, early, connected=partial(connected, protocol))
+    except Exception:
+        transport.abortConnection()
+        switched.errback()
+        return
+    if not switched.called:
+        # Its connectionMade has failed: it has the connection for as long as that takes to close, and hears the reason.
+        switched.callback(protocol)
