@@ -44,7 +44,7 @@ class TestUrls:
         ],
     )
     def test_a_url_says_where_to_connect_and_what_to_ask(self, url: str, host: bytes, target: bytes) -> None:
-        endpoint, *rest = _located(MemoryReactorClock(), url, None)
+        endpoint, *rest = _located(MemoryReactorClock(), url, None, (b"http/1.1",))
         assert IStreamClientEndpoint.providedBy(endpoint)
         assert rest == [host, target]
 

@@ -12,13 +12,14 @@ docs/client.md is the guide.
 
 from switchd.client.ask import Ask
 from switchd.client.endpoint import SECONDS, SwitchClientEndpoint
-from switchd.client.errors import NoAnswer, NotSwitched, Refused, WrongAnswer
+from switchd.client.errors import NoAnswer, NotSwitched, NoTunnel, Refused, WrongAnswer
 from switchd.client.urls import client_from_url, trust_root
 
 __all__ = [
     "SECONDS",
     "Ask",
     "NoAnswer",
+    "NoTunnel",
     "NotSwitched",
     "Refused",
     "SwitchClientEndpoint",

@@ -18,9 +18,10 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from switchd.client import upgrade
+from switchd.client import connect, upgrade
 from switchd.client.ask import Ask
-from switchd.client.errors import NoAnswer
+from switchd.client.errors import NoAnswer, NoTunnel
+from switchd.client.negotiate import Negotiating
 
 SECONDS = 30.0
 """How long a switch may take, from the first packet to the server's answer, where the caller does not say."""
@@ -35,19 +36,29 @@ class SwitchClientEndpoint:
         endpoint: How to come to the server, in clear or in TLS.
         ask: The request.
         timeout: How long it may take until the server has switched, in seconds, the connection included.
+        http2: How to come to the server in TLS if HTTP/2 may be chosen: this is tried first, unless `ask` has a body
+            or another method than GET. Where the server chooses HTTP/2 and switches no streams of it, `endpoint` is
+            tried. None: there is only `endpoint`.
 
     Raises:
         ValueError: Something in `ask` may not be in a request.
     """
 
     def __init__(
-        self, reactor: IReactorTime, endpoint: IStreamClientEndpoint, ask: Ask, timeout: float = SECONDS
+        self,
+        reactor: IReactorTime,
+        endpoint: IStreamClientEndpoint,
+        ask: Ask,
+        timeout: float = SECONDS,
+        http2: IStreamClientEndpoint | None = None,
     ) -> None:
         upgrade.check(ask)
         self._clock = reactor
         self._endpoint = endpoint
         self._ask = ask
         self._timeout = timeout
+        # Extended CONNECT has neither (RFC 8441 section 4).
+        self._http2 = http2 if ask.method == b"GET" and not ask.body else None
 
     def __repr__(self) -> str:
         return f"<SwitchClientEndpoint to {self._ask.token.decode()} by {self._endpoint!r}>"
@@ -62,9 +73,19 @@ class SwitchClientEndpoint:
             `buildProtocol` returned None, with what `buildProtocol` raised, or with what `endpoint` fails with. The
             connection is closed then, and when the Deferred is cancelled.
         """
-        asking = _Asking(self._ask, protocolFactory, self._clock, self._clock.seconds() + self._timeout)
-        connecting: Deferred[Any] = self._endpoint.connect(asking)
-        connecting.addTimeout(self._timeout, self._clock, _too_late)
+        until = self._clock.seconds() + self._timeout
+        if self._http2 is None:
+            return self._connect(self._endpoint, _Asking(self._ask, protocolFactory, self._clock, until))
+        connecting = self._connect(self._http2, _Negotiating(self._ask, protocolFactory, self._clock, until))
+        return connecting.addErrback(self._again, protocolFactory, until)
+
+    def _again(self, failure: Failure, factory: IProtocolFactory, until: float) -> Deferred[IProtocol]:
+        failure.trap(NoTunnel)
+        return self._connect(self._endpoint, _Asking(self._ask, factory, self._clock, until))
+
+    def _connect(self, endpoint: IStreamClientEndpoint, asking: _Asking) -> Deferred[IProtocol]:
+        connecting: Deferred[Any] = endpoint.connect(asking)
+        connecting.addTimeout(max(0.0, asking.until - self._clock.seconds()), self._clock, _too_late)
         return connecting.addCallback(attrgetter("switched"))
 
 
@@ -78,10 +99,10 @@ class _Asking(Factory[Any]):
     noisy = False
 
     def __init__(self, ask: Ask, wrapped: IProtocolFactory, clock: IReactorTime, until: float) -> None:
+        self.until = until
         self._ask = ask
         self._wrapped = wrapped
         self._clock = clock
-        self._until = until
 
     def doStart(self) -> None:
         self._wrapped.doStart()
@@ -94,5 +115,15 @@ class _Asking(Factory[Any]):
         return type(self._wrapped).__name__ if named is None else named.logPrefix()
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol:
-        # Where HTTP/2 can be negotiated, what is built here asks in the version that it was.
-        return upgrade.Upgrading(self._ask, self._wrapped, addr, self._clock, self._until, self.logPrefix())
+        return upgrade.Upgrading(self._ask, self._wrapped, addr, self._clock, self.until, self.logPrefix())
+
+
+class _Negotiating(_Asking):
+    """The same where HTTP/2 may be chosen."""
+
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol:
+        def ask(alpn: bytes | None) -> IProtocol:
+            asks = connect.Connecting if alpn == b"h2" else upgrade.Upgrading
+            return asks(self._ask, self._wrapped, addr, self._clock, self.until, self.logPrefix())
+
+        return Negotiating(ask, addr, self._clock, self.until, self.logPrefix())

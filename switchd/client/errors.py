@@ -4,6 +4,7 @@ SwitchdError, and twisted.internet.error.ConnectError
  +- NotSwitched             the connection has not become what was asked for
      +- Refused             the server answered with a final status instead
      +- NoAnswer            it did not answer: not in time, or the connection ended first
+     |   +- NoTunnel        it speaks HTTP/2, in which it does not switch
      +- WrongAnswer         it answered what it may not: no HTTP, or a switch that it was not asked for
 
 Twisted's endpoints promise their callers that every failure is a `ConnectError`, or a `NoProtocol` where the caller's
@@ -56,8 +57,12 @@ class NoAnswer(NotSwitched):
     """Nothing came that could be an answer. Where the connection was lost, the reason is the `__cause__`."""
 
 
+class NoTunnel(NoAnswer):
+    """The server has chosen HTTP/2, and does not switch streams: it may switch in HTTP/1.1."""
+
+
 class WrongAnswer(NotSwitched):
-    """What came breaks the rules of HTTP/1.1, of its Upgrade, or a bound."""
+    """What came breaks the rules of HTTP, of the switch, or a bound."""
 
 
 def in_words(error: object) -> str:

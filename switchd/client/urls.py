@@ -28,6 +28,7 @@ def client_from_url(
     body: bytes = b"",
     timeout: float = SECONDS,
     trust: Any = None,
+    http2: bool = True,
 ) -> SwitchClientEndpoint:
     """The endpoint that connects to a URL and asks for a protocol there.
 
@@ -40,17 +41,19 @@ def client_from_url(
         timeout: How long it may take until the server has switched, in seconds, the connection included.
         trust: Whose certificates are trusted, as `optionsForClientTLS` has it; see `trust_root`. None: those that the
             platform trusts.
+        http2: Whether a server of `https` may choose HTTP/2; see `SwitchClientEndpoint`.
 
     Raises:
         ValueError: The URL is of another kind, or something may not be in a request. The text says which.
     """
-    endpoint, host, target = _located(reactor, url, trust)
+    endpoint, host, target = _located(reactor, url, trust, (b"http/1.1",))
+    in_http2 = _located(reactor, url, trust, (b"h2", b"http/1.1"))[0] if http2 and url.startswith("https:") else None
     hosts = [value for name, value in headers if name.lower() == b"host"]
     if len(hosts) > 1:
         raise ValueError("there is one Host, or none")
     others = tuple(header for header in headers if header[0].lower() != b"host")
     ask = Ask(token, hosts[0] if hosts else host, target, method, others, body)
-    return SwitchClientEndpoint(reactor, endpoint, ask, timeout)
+    return SwitchClientEndpoint(reactor, endpoint, ask, timeout, in_http2)
 
 
 def trust_root(path: str) -> Any:
@@ -76,7 +79,7 @@ def _certificates(file: Path) -> list[Certificate]:
         raise ValueError(f"{file} has a certificate that cannot be read") from error
 
 
-def _located(reactor: Any, url: str, trust: Any) -> tuple[IStreamClientEndpoint, bytes, bytes]:
+def _located(reactor: Any, url: str, trust: Any, alpn: tuple[bytes, ...]) -> tuple[IStreamClientEndpoint, bytes, bytes]:
     """An endpoint without a time-out of its own, the `Host` field and the request target."""
     if not re.fullmatch(r"[!-~]+", url):
         raise ValueError("a URL has no blanks and only ASCII: percent-encode its path, and write its host in punycode")
@@ -90,7 +93,7 @@ def _located(reactor: Any, url: str, trust: Any) -> tuple[IStreamClientEndpoint,
     # Its annotation forgets None, which is what connectTCP takes for "as long as it needs".
     endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, parts.hostname, port, timeout=None)  # type: ignore[arg-type]
     if parts.scheme == "https":
-        options = optionsForClientTLS(parts.hostname, trust, acceptableProtocols=[b"http/1.1"])
+        options = optionsForClientTLS(parts.hostname, trust, acceptableProtocols=alpn)
         endpoint = wrapClientTLS(options, endpoint)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return endpoint, parts.netloc.encode(), target.encode()

@@ -11,7 +11,7 @@ from typing import Any
 from h2 import events as theirs
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.exceptions import ProtocolError
+from h2.exceptions import FrameTooLargeError, ProtocolError
 from h2.settings import SettingCodes, Settings
 
 from switchd.engines.bounds import CONNECTION_WINDOW, STREAM_WINDOW
@@ -65,7 +65,9 @@ class Engine:
         try:
             while not self.failed and len(data) - at >= HEAD_BYTES:
                 length = HEAD_BYTES + int.from_bytes(data[at : at + 3], "big")
-                if len(data) - at < min(length, HEAD_BYTES + FRAME_BYTES + 1):
+                if length > HEAD_BYTES + FRAME_BYTES:
+                    raise FrameTooLargeError(f"a frame has at most {FRAME_BYTES} bytes here")
+                if len(data) - at < length:
                     break
                 frame = Frame.of(data[at : at + length])
                 at += length
