@@ -207,7 +207,7 @@ class SwitchFactory(Site):
     def candidates(self, asked: Asked, version: bytes, entries: tuple[Entry, ...]) -> negotiation.Candidates:
         """Remembered, because nearly all clients offer the same few things in the same few ways."""
         upgrade, connection = asked.values(b"upgrade"), asked.values(b"connection")
-        key = (entries, version, upgrade, connection)
+        key = (entries, version, upgrade, connection, asked.secure)
         found = self._candidates.get(key)
         if found is None:
             found = negotiation.candidates(asked, version, entries, self.prefer)
@@ -264,6 +264,8 @@ class SwitchFactory(Site):
         return channel
 
     def resume_http2(self, connection: Connection, asked: Asked, settings: bytes | None) -> http2.Session:
+        if settings is None:  # else its token is on the stack already
+            self._became(connection, b"h2", asked.path)
         return http2.Session(self, connection, asked, settings)
 
     def began_http2(self, connection: Connection) -> http2.Session:

@@ -49,9 +49,9 @@ WRITE_BYTES = 65536
 _log = Logger()
 
 
-def _demands(entries: Iterable[Entry]) -> bool:
+def _demands(entries: Iterable[Entry], secure: bool = False) -> bool:
     """Whether any of the entries requires a protocol that cannot be here."""
-    return any(entry.require and TOKEN not in entry.tokens for entry in entries)
+    return any(entry.demands(secure) and TOKEN not in entry.tokens for entry in entries)
 
 
 class Request(LazyRequest):
@@ -59,7 +59,7 @@ class Request(LazyRequest):
 
     def process(self) -> None:
         """Called when the request is complete: answer it, unless its path is for a protocol that cannot be here."""
-        if self.channel.demands and _demands(self.channel.server.switches(self.path)):
+        if self.channel.demands and _demands(self.channel.server.switches(self.path), self.channel.isSecure()):
             # There is no Upgrade in HTTP/2, so 426 would be no help (RFC 9113 section 8.6).
             self.channel.cut(frames.HTTP_1_1_REQUIRED)
         else:
@@ -516,6 +516,7 @@ class Session(Protocol):
         pass_half_close(self.transport)
         # Looked up now: a stream may be asked for them when the connection is gone.
         self.addresses = (self.transport.getPeer(), self.transport.getHost())
+        self.connection.transport = self.transport  # which may be a TLS session upon the one before
         self.secure = ISSLTransport.providedBy(self.transport)
         self.transport.registerProducer(self, True)
         # Preface and settings have to come in that time, too.
