@@ -3,9 +3,9 @@
     certificates = Certificates(options, folder, reactor, alpn=("h2", "http/1.1"))
     TLSMemoryBIOFactory(certificates, False, factory)
 
-Listeners have it (`secured`), and so may plugins: `Tls` is an attrs class that a plugin's options can inherit. What is
-wrong with the files is told at start-up, all of it at once. A running server is never worse off for a file that has
-become wrong: it goes on with what it had, says so once, and looks again at the next change.
+Listeners have it (`secured`), and so may plugins: `Tls` and `HttpTls` are attrs classes that a plugin's options can
+inherit. What is wrong with the files is told at start-up, all of it at once. A running server is never worse off for a
+file that has become wrong: it goes on with what it had, says so once, and looks again at the next change.
 
 Sessions are TLS 1.2 or later, with what RFC 9113 section 9.2 asks for in HTTP/2, and good for anything else too: no
 compression, no renegotiation, and of TLS 1.2 only the cipher suites with ephemeral keys and AEAD.
@@ -35,6 +35,7 @@ from switchd import config, events, schema
 from switchd.errors import Mistake, UnusableOptions
 
 Tls = config.Tls
+HttpTls = config.HttpTls
 
 LOOK_SECONDS = 1.0
 """How often, at most, it is looked whether a file has changed: new connections may come by the thousand."""

@@ -108,8 +108,8 @@ def _are_spoken(tls: object, attribute: object, names: tuple[str, ...]) -> None:
 
 
 @frozen(kw_only=True)
-class ListenTls(Tls):
-    """`[listen.tls]`: has the listener above it speak TLS.
+class HttpTls(Tls):
+    """The same with HTTP inside; `[listen.tls]`, which has the listener above it speak TLS.
 
     Attributes:
         alpn: What a client may have by ALPN, the best first; at least one. A client without ALPN has HTTP/1.1. Default
@@ -131,7 +131,7 @@ class Listen:
 
     endpoint: Endpoint
     key: str = field(default="", metadata=NOT_A_KEY)
-    tls: ListenTls | None = None
+    tls: HttpTls | None = None
 
 
 @frozen

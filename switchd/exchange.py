@@ -32,9 +32,9 @@ TOKEN = b"h2c"
 _log = Logger()
 
 
-def demands(entries: Iterable[Entry]) -> bool:
+def demands(entries: Iterable[Entry], secure: bool = False) -> bool:
     """Whether any of the entries requires a protocol that an ordinary request cannot change to here."""
-    return any(entry.require and TOKEN not in entry.tokens for entry in entries)
+    return any(entry.demands(secure) and TOKEN not in entry.tokens for entry in entries)
 
 
 class Request(LazyRequest):
@@ -46,7 +46,7 @@ class Request(LazyRequest):
         """Called when the request is complete: answer it, unless its path is for a protocol that cannot be here."""
         if self.channel.token is not None:
             self.channel.decide(self)
-        elif self.channel.demands and demands(self.channel.server.switches(self.path)):
+        elif self.channel.demands and demands(self.channel.server.switches(self.path), self.channel.isSecure()):
             # There is no Upgrade in HTTP/2, so 426 would be no help (RFC 9113 section 8.6).
             self.channel.cut(frames.HTTP_1_1_REQUIRED)
         else:
@@ -247,7 +247,7 @@ class Exchange(Stream):
     def decide(self, request: Request) -> None:
         """Ask the switches of its path; meanwhile what comes is kept, as much as the stream's window allows."""
         asked = self._asked()
-        found = negotiation.connecting(self.token or b"", self.server.switches(request.path))
+        found = negotiation.connecting(self.token or b"", self.server.switches(request.path), asked.secure)
         if not found.found:
             self._unclaimed(request)
             return

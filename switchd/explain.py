@@ -23,11 +23,13 @@ from switchd.factory import Assembly, SwitchFactory
 from switchd.interfaces import Accept, Early, Header, Refuse, Request
 from switchd.negotiation import (
     Candidate,
+    Candidates,
     Entry,
     Unclaimed,
     advertisement,
     candidates,
     refusal,
+    required,
     switching_head,
     tokens,
     unclaimed,
@@ -121,7 +123,7 @@ async def explain(
     try:
         deciding = Deferred.fromCoroutine(_decide(given.request, found.found, said))
         verdict = await deciding.addTimeout(seconds, clock, _too_late)
-        answer = _answer(verdict, given, entries) if verdict else _no_answer(unclaimed(entries, found.offers), entries)
+        answer = _answer(verdict, given, entries) if verdict else _no_answer(given, found, entries)
     except TimeoutError:
         answer = _Answer(f"the decision takes longer than {seconds:g} seconds", _head(503, ()))
     except Exception as error:  # whatever a plugin raises: a server would log it
@@ -171,9 +173,11 @@ def _answer(verdict: Verdict, given: Input, entries: Sequence[Entry]) -> _Answer
     return _Answer("the connection switches", switching_head(candidate, answer))
 
 
-def _no_answer(fate: Unclaimed, entries: Sequence[Entry]) -> _Answer:
-    required = tokens(entry for entry in entries if entry.require)
-    return _Answer(fate.value, _head(426, advertisement(required)) if fate is Unclaimed.REQUIRED else b"")
+def _no_answer(given: Input, found: Candidates, entries: Sequence[Entry]) -> _Answer:
+    fate = unclaimed(entries, found.offers, lambda: given.request.secure)
+    if fate is not Unclaimed.REQUIRED:
+        return _Answer(fate.value, b"")
+    return _Answer(fate.value, _head(426, advertisement(required(entries, given.request.secure))))
 
 
 def _head(status: int, fields: tuple[Header, ...]) -> bytes:

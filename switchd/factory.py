@@ -208,7 +208,7 @@ class SwitchFactory(Site):
     def candidates(self, asked: Asked, version: bytes, entries: tuple[Entry, ...]) -> negotiation.Candidates:
         """Remembered, because nearly all clients offer the same few things in the same few ways."""
         upgrade, connection = asked.values(b"upgrade"), asked.values(b"connection")
-        key = (entries, version, upgrade, connection)
+        key = (entries, version, upgrade, connection, asked.secure)
         found = self._candidates.get(key)
         if found is None:
             found = negotiation.candidates(asked, version, entries, self.prefer)
@@ -280,8 +280,11 @@ class SwitchFactory(Site):
         return channel
 
     def resume_http2(self, connection: Connection, asked: Asked, settings: bytes | None) -> http2.Session:
+        if settings is not None:  # its token is on the stack already
+            return http2.Session(self, connection, asked, settings)
         # By ALPN the first stream is the client's, as all are: there is none on which to answer what it asked before.
-        return http2.Session(self, connection, None if settings is None else asked, settings)
+        self._became(connection, b"h2", asked.path)
+        return http2.Session(self, connection)
 
     def began_http2(self, connection: Connection) -> http2.Session:
         """A connection speaks HTTP/2 from its first byte."""

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
+from OpenSSL import SSL
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
@@ -127,12 +128,12 @@ class _Unswitched(OrdinaryRequest):
             entries: Those that match its path.
             offers: Those of its offers that count.
         """
-        fate = negotiation.unclaimed(entries, offers)
+        fate = negotiation.unclaimed(entries, offers, self.isSecure)
         if fate is negotiation.Unclaimed.CLOSED:
             self.channel.server.dropped(self.channel.connection, self.path)
             self.channel.drop()
         elif fate is negotiation.Unclaimed.REQUIRED:
-            required = negotiation.tokens(entry for entry in entries if entry.require)
+            required = negotiation.required(entries, self.isSecure())
             self.answer(426, negotiation.advertisement(required), b"This path is served by another protocol only.\n")
         else:
             self.render_ordinary()
@@ -216,6 +217,17 @@ class QuickRequest(_Unswitched, LazyRequest):
         self.channel.writeHeaders(b"HTTP/1.1", b"%d" % self.code, self.code_message, self.responseHeaders, data)
 
 
+def _is_in_handshake(transport: Any) -> bool:
+    """Whether it is a TLS session that is not open yet. Written to now, it would never be."""
+    if not isinstance(transport, TLSMemoryBIOProtocol):
+        return False
+    try:
+        transport.getHandle().do_handshake()  # once it is done there is nothing to do
+    except SSL.Error:
+        return True
+    return False
+
+
 @implementer(ISession)
 @frozen
 class Session:
@@ -272,8 +284,10 @@ class Channel(HTTPChannel, Waiter):
         pass_half_close(self.transport)
         if self.connection is None:
             self.connection = self.server.opened(self.transport)
+        else:
+            self.connection.transport = self.transport  # which may be a TLS session upon the one before
         self._wait(limits.head_seconds, self.drop)
-        if self.replay is not None and not isinstance(self.transport, TLSMemoryBIOProtocol):
+        if self.replay is not None and not _is_in_handshake(self.transport):
             self._answer_replay()
 
     def handshakeCompleted(self) -> None:
@@ -512,7 +526,9 @@ class Channel(HTTPChannel, Waiter):
     def advertise(self, request: OrdinaryRequest) -> None:
         """Say which protocols the path has, if we are configured to (RFC 9110 section 7.8)."""
         if self.server.advertise and not request.responseHeaders.hasHeader(b"Upgrade"):
-            served = negotiation.tokens(self.server.switches(request.path))
+            secure = request.isSecure()
+            entries = self.server.switches(request.path)
+            served = negotiation.tokens(entry for entry in entries if not (secure and entry.encrypts))
             for name, value in negotiation.advertisement(served) if served else ():
                 request.responseHeaders.addRawHeader(name, value)
 

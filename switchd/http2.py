@@ -105,6 +105,7 @@ class Session(Protocol):
         pass_half_close(self.transport)
         # Looked up now: a stream may be asked for them when the connection is gone.
         self.addresses = (self.transport.getPeer(), self.transport.getHost())
+        self.connection.transport = self.transport  # which may be a TLS session upon the one before
         self.secure = ISSLTransport.providedBy(self.transport)
         self.transport.registerProducer(self, True)
         # Preface and settings have to come in that time, too.

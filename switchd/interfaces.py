@@ -208,6 +208,14 @@ class ISwitch(Interface):
         """
 
 
+class IEncrypts(Interface):
+    """Optional, of a switch, and without methods: what it switches to encrypts the connection.
+
+    `require = true` of its entry then means that a request has to be encrypted, not that it has to switch: one that is
+    encrypted already is served, and to one that is not, nothing else is offered.
+    """
+
+
 class ISwitchPlugin(Interface):
     """A kind of switch, as found in `twisted/plugins/`; it must provide `twisted.plugin.IPlugin` too.
 
@@ -280,11 +288,13 @@ class SwitchPlugin:
         target: The `Protocol` class, as "package.module:Class". It is called without arguments or, if it has an attrs
             class `Options` inside, with an instance of that. An `ISwitch` class may stand here too, for a plugin that
             decides on each request; it is called with its options and the `Context`.
+        also: Further tokens that it answers to, but does not offer (in a 426, for example): those of old clients.
     """
 
     name: str
     tokens: tuple[bytes, ...] = field(converter=_one_or_more)
     target: str
+    also: tuple[bytes, ...] = ()
 
     def load(self) -> tuple[type, Callable[[Any, Context], ISwitch]]:
         """See `ISwitchPlugin`."""
@@ -293,7 +303,7 @@ class SwitchPlugin:
         options = getattr(target, "Options", NoOptions)
         if ISwitch.implementedBy(target):
             return options, target
-        tokens = tuple(token.lower() for token in self.tokens)
+        tokens = tuple(token.lower() for token in (*self.tokens, *self.also))
 
         def make(options: Any, context: Context) -> ISwitch:
             arguments = () if isinstance(options, NoOptions) else (options,)

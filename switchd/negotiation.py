@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from attrs import Attribute, Factory, field, frozen
 
 from switchd.errors import BadAnswer
-from switchd.interfaces import Accept, Header, ISwitch, Offer, Refuse, Request
+from switchd.interfaces import Accept, Header, IEncrypts, ISwitch, Offer, Refuse, Request
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _IS_TOKEN = re.compile(_TOKEN).fullmatch
@@ -70,9 +70,13 @@ def offers(values: Iterable[bytes]) -> tuple[Offer, ...]:
     return tuple(Offer(match[1], match[2]) for match in matches if match)
 
 
-def _folded(offer: Offer) -> Offer:
+def folded(offer: Offer) -> Offer:
     """What two offers of the same protocol have in common: names have no case, versions do (section 7.8)."""
     return Offer(offer.name.lower(), offer.version)
+
+
+def _table(tokens: Iterable[bytes]) -> dict[Offer, bytes]:
+    return {folded(token): bytes(token) for token in offers(tokens)}
 
 
 def _are_protocols(entry: Entry, attribute: Attribute[tuple[bytes, ...]], tokens: tuple[bytes, ...]) -> None:
@@ -92,6 +96,8 @@ class Entry:
         switch: Who is asked.
         require: A request that does not switch is answered 426.
         close: A request whose offer nobody takes is not answered; its connection is closed.
+        also: Further tokens of the plugin, which it answers to but does not offer.
+        encrypts: Whether the switch is an `IEncrypts`.
 
     Raises:
         ValueError: A token that may not be in an `Upgrade` field.
@@ -103,17 +109,25 @@ class Entry:
     switch: ISwitch
     require: bool = False
     close: bool = False
+    also: tuple[bytes, ...] = field(default=(), validator=_are_protocols)
+    encrypts: bool = field(
+        init=False, default=Factory(lambda self: bool(IEncrypts.providedBy(self.switch)), takes_self=True)
+    )
     # A table, so that a head full of offers costs one or two look-ups for each.
     _spellings: dict[Offer, bytes] = field(
         init=False,
         eq=False,
         repr=False,
-        default=Factory(lambda self: {_folded(token): bytes(token) for token in offers(self.tokens)}, takes_self=True),
+        default=Factory(lambda self: _table((*self.tokens, *self.also)), takes_self=True),
     )
+
+    def demands(self, secure: bool) -> bool:
+        """Whether a request has to switch here; `secure`: its connection is encrypted."""
+        return self.require and not (secure and self.encrypts)
 
     def spelling(self, offer: Offer) -> bytes | None:
         """How the plugin writes `offer`, or None if it has no such token; a token without version stands for any."""
-        exact = self._spellings.get(_folded(offer))
+        exact = self._spellings.get(folded(offer))
         if exact is not None or offer.version is None:
             return exact
         unversioned = self._spellings.get(Offer(offer.name.lower()))
@@ -169,8 +183,15 @@ def candidates(request: Request, version: bytes, entries: Sequence[Entry], prefe
         return Candidates((), Rule.NOT_IN_CONNECTION)
     if not entries:
         return Candidates((), Rule.NO_SWITCH_HERE, offered)
-    found = _matches(offered, entries, prefer)
+    found = _matches(offered, _allowed(entries, request.secure), prefer)
     return Candidates(found, Rule.OFFERED if found else Rule.UNKNOWN, offered)
+
+
+def _allowed(entries: Sequence[Entry], secure: bool) -> Sequence[Entry]:
+    """Where encryption is required and there is none, nothing else is served."""
+    if not secure and any(entry.require and entry.encrypts for entry in entries):
+        return [entry for entry in entries if entry.encrypts]
+    return entries
 
 
 def _matches(offered: Sequence[Offer], entries: Sequence[Entry], prefer: str) -> tuple[Candidate, ...]:
@@ -184,19 +205,20 @@ def _matches(offered: Sequence[Offer], entries: Sequence[Entry], prefer: str) ->
     return tuple(found[key] for key in islice(in_order, MOST_ASKED))
 
 
-def connecting(token: bytes, entries: Sequence[Entry]) -> Candidates:
+def connecting(token: bytes, entries: Sequence[Entry], secure: bool) -> Candidates:
     """Decide who is asked about an extended CONNECT (RFC 8441 section 4), which offers one protocol.
 
     Args:
         token: Its `:protocol`.
         entries: As for `candidates`.
+        secure: Whether the connection is encrypted.
     """
     offered = offers([token])
     if len(offered) != 1 or bytes(offered[0]) != token:
         return Candidates((), Rule.NO_PROTOCOL)
     if not entries:
         return Candidates((), Rule.NO_SWITCH_HERE, offered)
-    found = _matches(offered, entries, "client")
+    found = _matches(offered, _allowed(entries, secure), "client")
     return Candidates(found, Rule.OFFERED if found else Rule.UNKNOWN, offered)
 
 
@@ -208,18 +230,24 @@ class Unclaimed(enum.Enum):
     CLOSED = "its connection is closed without an answer, as the path's switch is configured"
 
 
-def unclaimed(entries: Sequence[Entry], offered: Sequence[Offer]) -> Unclaimed:
+def unclaimed(entries: Sequence[Entry], offered: Sequence[Offer], is_secure: Callable[[], bool]) -> Unclaimed:
     """Decide that. An offer is an ordinary request unless an entry on its path says otherwise.
 
     Args:
         entries: The entries whose path matches.
         offered: The request's offers that count, `Candidates.offers`.
+        is_secure: Whether its connection is encrypted, which seldom matters.
     """
     if offered and any(entry.close for entry in entries):
         return Unclaimed.CLOSED
-    if any(entry.require for entry in entries):
+    if any(entry.require and entry.demands(is_secure()) for entry in entries):
         return Unclaimed.REQUIRED
     return Unclaimed.ORDINARY
+
+
+def required(entries: Iterable[Entry], secure: bool) -> bytes:
+    """The value of the `Upgrade` field of a 426: what `entries` demand."""
+    return tokens(entry for entry in entries if entry.demands(secure))
 
 
 def tokens(entries: Iterable[Entry]) -> bytes:
@@ -255,7 +283,7 @@ def _layers(candidate: Candidate, upgrade: bytes) -> bytes:
     layers = offers([upgrade]) if isinstance(upgrade, bytes) else ()
     if not layers or len(layers) != len(elements([upgrade])):
         raise BadAnswer(f"{candidate.entry.name}: Upgrade: {upgrade!r} is no list of protocols")
-    lowest, offer = _folded(layers[0]), _folded(candidate.offer)
+    lowest, offer = folded(layers[0]), folded(candidate.offer)
     same_version = None in (lowest.version, offer.version) or lowest.version == offer.version
     if lowest.name != offer.name or not same_version:
         raise BadAnswer(f"{candidate.entry.name}: Upgrade: {upgrade!r} begins with what the client did not offer")

@@ -10,7 +10,7 @@ mistake of the configuration.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -24,10 +24,10 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from switchd import config, schema
-from switchd.errors import Mistake
-from switchd.interfaces import Context, ISwitch, ISwitchPlugin
-from switchd.negotiation import Entry, offers
-from switchd.schema import clip, in_words, shown, suggestion
+from switchd.errors import Mistake, UnusableOptions
+from switchd.interfaces import Context, ISwitch, ISwitchPlugin, Offer
+from switchd.negotiation import Entry, folded, offers
+from switchd.schema import clip, in_words, join, shown, suggestion
 
 T = TypeVar("T")
 
@@ -127,12 +127,14 @@ def _is_plugin(value: object) -> TypeGuard[ISwitchPlugin]:
 def _check(plugin: ISwitchPlugin) -> None:
     """Look at what a declaration says of itself."""
     _verify(ISwitchPlugin, plugin)
-    name, tokens = plugin.name, plugin.tokens
+    name, tokens, also = plugin.name, plugin.tokens, getattr(plugin, "also", ())
     if not isinstance(name, str) or not name.strip():
         raise _Broken(f"the name of a plugin is a text and not empty; this is {shown(name)}")
     if not isinstance(tokens, tuple) or not tokens:
         raise _Broken(f"the tokens of {shown(name)} must be a tuple and not empty; this is {shown(tokens)}")
-    for token in tokens:
+    if not isinstance(also, tuple):
+        raise _Broken(f"the further tokens of {shown(name)} must be a tuple; this is {shown(also)}")
+    for token in (*tokens, *also):
         if not _is_protocol(token):
             raise _Broken(clip(f"the tokens of {shown(name)} must be bytes, each a protocol; this is {token!r}"))
 
@@ -180,14 +182,31 @@ def bind(
     """
     entries: list[Entry] = []
     mistakes: list[Mistake] = []
+    claims: dict[tuple[str, Offer], tuple[config.Switch, Entry]] = {}
     for switch in switches:
         if not switch.protocol:
             continue  # a stand-in for one that could not be read; that has been reported
         try:
-            entries.append(_entry(switch, found, Context(reactor, switch.path, folder)))
+            entry = _entry(switch, found, Context(reactor, switch.path, folder))
         except _Unusable as unusable:
             mistakes += unusable.mistakes
+        else:
+            entries.append(entry)
+            mistakes += _claim(switch, entry, claims)
     return tuple(entries), tuple(mistakes)
+
+
+def _claim(
+    switch: config.Switch, entry: Entry, claims: dict[tuple[str, Offer], tuple[config.Switch, Entry]]
+) -> Iterator[Mistake]:
+    """What another plugin claims on the same path: only one of the two can be meant. That one plugin is there twice is
+    its own affair: it may leave some requests to its second entry."""
+    for offer in offers((*entry.tokens, *entry.also)):
+        first, other = claims.setdefault((entry.path.strip("/"), folded(offer)), (switch, entry))
+        if other.name != entry.name:
+            token = shown(bytes(offer).decode("ascii"))
+            both = f"{shown(other.name)} of {first.key} on the same path"
+            yield Mistake(f"{switch.key}.protocol", f"{shown(entry.name)} claims the token {token}, and so does {both}")
 
 
 def _entry(switch: config.Switch, found: Found, context: Context) -> Entry:
@@ -204,8 +223,12 @@ def _entry(switch: config.Switch, found: Found, context: Context) -> Entry:
         made = _attempt(lambda: make(options, context))
         _attempt(lambda: _verify(ISwitch, made))
     except _Broken as error:
+        if isinstance(error.__cause__, UnusableOptions):
+            wrong = error.__cause__.mistakes
+            raise _Unusable(*(Mistake(join(switch.key, each.key), each.problem) for each in wrong)) from error
         raise _Unusable(Mistake(switch.key, f"{chosen.file} does not make a switch of this: {error}")) from error
-    return Entry(switch.path, plugin.name, plugin.tokens, made, switch.require, switch.close)
+    also = getattr(plugin, "also", ())
+    return Entry(switch.path, plugin.name, plugin.tokens, made, switch.require, switch.close, also)
 
 
 def _chosen(switch: config.Switch, found: Found) -> FoundPlugin:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchd import config
-from switchd.config import Config, Http, Limits, Listen, ListenTls, Server, Switch, parse
+from switchd.config import Config, Http, HttpTls, Limits, Listen, Server, Switch, parse
 from switchd.protocols.addone import AddOne
 from switchd.protocols.websocket.switch import WebSocket
 from switchd.schema import keys
@@ -112,7 +112,7 @@ def test_tls_is_a_table_of_its_listener() -> None:
     tls = '[listen.tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
     value, mistakes = read(LISTEN + tls + 'alpn = ["http/1.1"]\n' + LISTEN)
     assert mistakes == []
-    with_tls = ListenTls(certificate="cert.pem", key="key.pem", alpn=("http/1.1",))
+    with_tls = HttpTls(certificate="cert.pem", key="key.pem", alpn=("http/1.1",))
     assert value.listen == (Listen("tcp:8080", "listen[0]", with_tls), Listen("tcp:8080", "listen[1]"))
 
 
@@ -511,11 +511,11 @@ def test_the_reference_shows_every_option_of_a_built_in_and_its_default(protocol
 def test_the_reference_shows_every_key_of_tls_and_its_default() -> None:
     (text,) = re.findall(r"(?m)^#\[listen\.tls\]\n((?:#\S.*\n)+)", REFERENCE.read_text())
     shown = tomllib.loads(text.replace("\n#", "\n").removeprefix("#"))
-    assert list(shown) == list(keys(ListenTls))
-    for field in attrs.fields(ListenTls):
+    assert list(shown) == list(keys(HttpTls))
+    for field in attrs.fields(HttpTls):
         if field.default is not attrs.NOTHING and field.name != "key":
             assert shown[field.name] == (list(field.default) if isinstance(field.default, tuple) else field.default)
-        assert f"\n    {field.name}: " in inspect.cleandoc((ListenTls.__doc__ or "") + (config.Tls.__doc__ or ""))
+        assert f"\n    {field.name}: " in inspect.cleandoc((HttpTls.__doc__ or "") + (config.Tls.__doc__ or ""))
 
 
 @pytest.mark.parametrize("cls", [Server, Listen, Http, Switch, Limits])

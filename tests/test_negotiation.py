@@ -188,7 +188,7 @@ class TestUnclaimed:
     def test_what_nobody_takes_is_ordinary_unless_an_entry_says_otherwise(
         self, entries: list[Entry], offered: tuple[Offer, ...], expected: Unclaimed
     ) -> None:
-        assert unclaimed(entries, offered) is expected
+        assert unclaimed(entries, offered, lambda: False) is expected
 
 
 class TestSwitchingHead:
