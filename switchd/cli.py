@@ -131,12 +131,18 @@ def _add_connect_arguments(connect: argparse.ArgumentParser) -> None:
         help="https only: trust the certificates in this file (or in the .pem files of this folder), and no other",
     )
     connect.add_argument(
+        "--http1.1",
+        dest="http2",
+        action="store_false",
+        help="https only: ask in HTTP/1.1, also where the server would choose HTTP/2, in which a stream is switched",
+    )
+    connect.add_argument(
         "--wait",
         metavar="SECONDS",
         type=_seconds,
         default=2.0,
-        help="https only, where a connection cannot be half-closed: close it when the input has ended and nothing has"
-        " come for so long (default %(default)s)",
+        help="https in HTTP/1.1 only, where a connection cannot be half-closed: close it when the input has ended and"
+        " nothing has come for so long (default %(default)s)",
     )
     connect.set_defaults(run=_connect, usage_error=connect.error)
 
@@ -367,6 +373,7 @@ def _endpoint(arguments: argparse.Namespace) -> SwitchClientEndpoint:
             body=arguments.data,
             timeout=arguments.timeout or SECONDS,
             trust=trust_root(arguments.cacert) if arguments.cacert is not None else None,
+            http2=arguments.http2,
         )
     except ValueError as error:
         arguments.usage_error(str(error))

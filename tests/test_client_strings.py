@@ -54,6 +54,11 @@ class TestWhatIsAsked:
                 id="method-and-fields",
             ),
             pytest.param(
+                r"upgrade:unix\:/run/s.sock:token=addone:http=1.1",
+                b"GET / HTTP/1.1\r\nHost: localhost\r\n" + OFFER + b"\r\n",
+                id="http-1.1",
+            ),
+            pytest.param(
                 r"upgrade:unix\:/run/s.sock:token=addone:body={}",
                 b"POST / HTTP/1.1\r\nHost: localhost\r\n" + OFFER + b"Content-Length: 2\r\n\r\n{}",
                 id="body",
@@ -105,6 +110,7 @@ class TestMistakes:
             (r"upgrade:http\://h/:token=a:timeout=0", "a number of seconds, got 0"),
             (r"upgrade:http\://h/:token=a:timeout=inf", "a number of seconds, got inf"),
             (r"upgrade:https\://h/:token=a:trustRoots=/no/such", "/no/such cannot be read"),
+            (r"upgrade:https\://h/:token=a:http=2", "http is 1.1, or is left out, got 2"),
         ],
     )
     def test_a_mistake_is_a_sentence(self, description: str, sentence: str) -> None:

@@ -60,7 +60,7 @@ class Original(OrdinaryRequest):
 
 def original(request: Any, body: bytes) -> Any:
     """The same request, made by twisted.web."""
-    head = request.transport._head
+    head = request.transport._requested
     made = Original(request.channel)
     for name, value in head.headers:
         made.requestHeaders.addRawHeader(name, value)

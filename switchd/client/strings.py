@@ -1,7 +1,8 @@
 """The endpoint string: `upgrade:URL:token=TOKEN`, for every Twisted program that takes one from its user.
 
 Further arguments are `method`, `header.NAME` for any number of header fields, `body` or `bodyFile`, `timeout` in
-seconds, and `trustRoots`, which is what it is for `tls:`. As everywhere in endpoint strings `\\:` stands for a colon.
+seconds, `trustRoots`, which is what it is for `tls:`, and `http=1.1`, for a server that shall not choose HTTP/2. As
+everywhere in endpoint strings `\\:` stands for a colon.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from switchd.client.endpoint import SECONDS, SwitchClientEndpoint
 from switchd.client.urls import client_from_url, trust_root
 from switchd.interfaces import Header
 
-WORDS = ("url", "token", "method", "body", "bodyFile", "timeout", "trustRoots")
+WORDS = ("url", "token", "method", "body", "bodyFile", "timeout", "trustRoots", "http")
 """The arguments, besides header fields."""
 
 HEADER = "header."
@@ -46,7 +47,14 @@ def parse(reactor: Any, *unnamed: str | bytes, **named: str | bytes) -> SwitchCl
         body=body,
         timeout=_seconds(words["timeout"]) if "timeout" in words else SECONDS,
         trust=trust_root(words["trustRoots"]) if "trustRoots" in words else None,
+        http2=not _is_http_1_1(words),
     )
+
+
+def _is_http_1_1(words: dict[str, str]) -> bool:
+    if words.get("http", "1.1") != "1.1":
+        raise ValueError(f"upgrade: http is 1.1, or is left out, got {words['http']}")
+    return "http" in words
 
 
 def _text(value: str | bytes) -> str:

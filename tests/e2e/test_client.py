@@ -71,7 +71,21 @@ class Lines(Protocol):
         self.lost.callback(self.data)
 
 
+@pytest.fixture(scope="module")
+def both(certificate: Path) -> Iterator[int]:
+    """One that speaks HTTP/2 too, and does not switch streams of it."""
+    with node(certificate / "key.pem", certificate / "cert.pem", "http2") as port:
+        yield port
+
+
 class TestNode:
+    def test_that_chooses_http_2_and_cannot_switch_streams_is_asked_in_http_1_1(
+        self, both: int, certificate: Path
+    ) -> None:
+        url = f"https://localhost:{both}/shout"
+        arguments = ("--protocol", "shout", "--cacert", certificate / "cert.pem", "--wait", "0.5")
+        assert run(SWITCHD, "connect", url, *arguments, stdin="quiet\n") == "hello\nQUIET\n"
+
     def test_switchd_connect_switches_and_is_answered(self, plain: int) -> None:
         url = f"http://127.0.0.1:{plain}/shout"
         assert run(SWITCHD, "connect", url, "--protocol", "shout", stdin="quiet\n") == "hello\nQUIET\n"

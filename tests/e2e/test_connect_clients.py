@@ -11,7 +11,7 @@ import pytest
 
 from switchd import engine
 from tests.e2e.browser import chromium
-from tests.e2e.conftest import SCRIPTS, Client, Server, need, twistd
+from tests.e2e.conftest import SCRIPTS, Client, Server, need, run, twistd
 from tests.e2e.test_browser import LOG, STATE
 from tests.wires import write_certificate
 
@@ -93,6 +93,20 @@ def test_h2_and_wsproto_speak_websocket_on_a_stream(server: Server) -> None:
     assert seen["heard"] == ["hello", 1_000_000]
     assert (seen["close"], seen["reset"]) == ([1000, "bye"], None)
     server.wait_for(r"switched to h2c > websocket on /echo")
+
+
+def test_our_own_client_does_so_where_http_2_is_negotiated(tmp_path: Path) -> None:
+    write_certificate(tmp_path)
+    config = (CONFIG % "lean").replace('"tcp:0:interface=127.0.0.1"\n', f'"tcp:0:interface=127.0.0.1"\n{TLS}')
+    (tmp_path / "switchd.toml").write_text(config)
+    switchd = Path(sys.executable).with_name("switchd")
+    with twistd(tmp_path, "--config", "switchd.toml") as server:
+        url = f"https://localhost:{server.port}/addone"
+        command = (switchd, "connect", url, "--protocol", "addone", "--cacert", tmp_path / "cert.pem")
+        assert run(*command, stdin="41\n1\n") == "42\n2\n"
+        server.wait_for("switched to h2 > addone on /addone")
+        assert run(*command, "--http1.1", "--wait", "0.5", stdin="41\n") == "42\n"
+        server.wait_for("switched to addone on /addone")
 
 
 def test_a_browser_opens_a_websocket_on_the_connection_that_it_has(tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 // Node's own server, for our client: on /shout it switches to "shout", which greets in the packet of the 101 and says in
 // capitals what it hears; on any other path it refuses.
 //
-//     node upgrade_server.js [KEY CERTIFICATE]     prints its port; in TLS if it is given a key and a certificate
+//     node upgrade_server.js [KEY CERTIFICATE [http2]]     prints its port
+//
+// In TLS if it is given a key and a certificate; then it may choose HTTP/2, too, in which it switches nothing.
 'use strict';
 
 const fs = require('node:fs');
 const http = require('node:http');
+const http2 = require('node:http2');
 const https = require('node:https');
 
-const [key, cert] = process.argv.slice(2).map((file) => fs.readFileSync(file));
-const server = key ? https.createServer({ key, cert }) : http.createServer();
+const [key, cert] = process.argv.slice(2, 4).map((file) => fs.readFileSync(file));
+const inTls = process.argv[4] === 'http2' ? () => http2.createSecureServer({ key, cert, allowHTTP1: true })
+  : () => https.createServer({ key, cert });
+const server = key ? inTls() : http.createServer();
 
 server.on('upgrade', (request, socket, head) => {
   const { url, headers: { upgrade } } = request;
