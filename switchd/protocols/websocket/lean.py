@@ -70,13 +70,13 @@ class _Sum:
 
 
 class Statistics(TrafficStats):
-    """autobahn's statistics. A message that is one frame as it is counts twice less than there, and shows everywhere.
+    """autobahn's statistics, in which a message of one frame raises two figures of ours instead of four of autobahn's.
 
     Attributes:
         received: Messages that came in one frame, and not compressed.
         received_octets: What was in them.
-        sent: Messages that were sent so.
-        sent_octets: What was in them.
+        sent: Messages that were sent in one frame.
+        sent_octets: What was in them, before it was compressed.
     """
 
     received = received_octets = sent = sent_octets = 0
