@@ -13,12 +13,25 @@ This module knows the inside of Twisted's connections. tests/transports/test_int
 
 from __future__ import annotations
 
+from errno import EWOULDBLOCK
 from functools import cached_property, partial
 from typing import Any
 
 from twisted.internet import tcp, unix
 from twisted.internet.address import IPv6Address
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from zope.interface import Attribute, Interface
+
+READ_BYTES = 262_144
+"""How much is read at once from a peer that has filled `bufferSize`. It sends something long, and each smaller read
+would be a turn of the reactor, and a piece to be joined."""
+
+JOINED_BYTES = 16_384
+"""Up to which pieces are joined to be sent. For more than that the copy takes longer than to give the system each."""
+
+MOST_PIECES = 1024
+"""That the system takes in one call (IOV_MAX on Linux); more are joined."""
 
 
 class IHasTurn(Interface):
@@ -82,7 +95,7 @@ class Connection(tcp.Server):
         turn: The reactor's.
     """
 
-    _sendmsgQueue: Any = ()  # file descriptors to be sent; only a UNIX connection has any
+    _read_bytes = tcp.Server.bufferSize
 
     def __init__(
         self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any, *, turn: Turn
@@ -111,6 +124,22 @@ class Connection(tcp.Server):
     def _occupant(self) -> Any:
         return getattr(self, "protocol", None)  # once the connection is lost there is none
 
+    def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]
+        """Read once, and hand it to the protocol."""
+        size = self._read_bytes
+        try:
+            data = self.socket.recv(size)
+        except OSError as error:
+            return None if error.errno == EWOULDBLOCK else CONNECTION_LOST
+        if not data:
+            return CONNECTION_DONE
+        if len(data) == size:
+            self._read_bytes = READ_BYTES
+        elif size == READ_BYTES and len(data) < self.bufferSize:
+            self._read_bytes = self.bufferSize
+        self.protocol.dataReceived(data)
+        return None
+
     def write(self, data: bytes) -> None:
         """See `ITransport`. What is rare is left to Twisted."""
         if type(data) is not bytes or not data or self.TLS or not self.connected or self._writeDisconnected:
@@ -118,17 +147,19 @@ class Connection(tcp.Server):
             return
         self._tempDataBuffer.append(data)
         self._tempDataLen += len(data)
-        if self._is_full() or self._sendmsgQueue:
+        if self.dataBuffer or self._tempDataLen > self.bufferSize:
+            self._pile_up()
+        else:
+            self._turn.add(self)
+
+    def _pile_up(self) -> None:
+        """The system has not taken all, or more waits than may: a producer is to wait if it cannot be sent now."""
+        if self._tempDataLen + len(self.dataBuffer) > self.bufferSize:
             if self.send():
                 self._turn.discard(self)
                 return
-            if self._is_full() or self._sendmsgQueue:
-                self._maybePauseProducer()
+            self._maybePauseProducer()
         self.startWriting()
-
-    def _is_full(self) -> bool:
-        """Whether more waits than may, so that a producer is to wait."""
-        return self._tempDataLen + len(self.dataBuffer) > self.bufferSize
 
     def startWriting(self) -> None:
         """There is something to send, or to be done once all is sent."""
@@ -151,26 +182,30 @@ class Connection(tcp.Server):
         """
         # Are there bytes for one call, none left of an earlier one, and nothing to be done once they are sent: nobody
         # to resume, nothing to close?
+        length = self._tempDataLen
         if (
-            not 0 < self._tempDataLen <= self.SEND_LIMIT
+            not 0 < length <= self.SEND_LIMIT
             or self.dataBuffer
             or self.disconnecting
             or (self.producer is not None and (self.producerPaused or not self.streamingProducer))
-            or self._sendmsgQueue
             or self._aborting
             or self._writeDisconnecting
         ):
             return False
         pieces = self._tempDataBuffer
         try:
-            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            sent = self.socket.send(data)
+            if len(pieces) == 1:
+                sent = self.socket.send(pieces[0])
+            elif length <= JOINED_BYTES or len(pieces) > MOST_PIECES:
+                sent = self.socket.send(b"".join(pieces))
+            else:
+                sent = self.socket.sendmsg(pieces)
         except Exception:
             return False
         self._tempDataBuffer = []
         self._tempDataLen = 0
-        if sent < len(data):
-            self.dataBuffer, self.offset = data, sent
+        if sent < length:
+            self.dataBuffer, self.offset = b"".join(pieces), sent
             return False
         return True
 
@@ -181,8 +216,14 @@ class UNIXConnection(Connection, unix.Server):
     def __init__(
         self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any, *, turn: Turn
     ) -> None:
-        self._sendmsgQueue = []
+        self._sendmsgQueue: list[int] = []  # file descriptors to be sent
         super().__init__(sock, protocol, (client, None), server, sessionno, reactor, turn=turn)
+
+    doRead = unix.Server.doRead  # which may read file descriptors, too
+
+    def send(self) -> bool:
+        """See `Connection`."""
+        return not self._sendmsgQueue and super().send()
 
 
 _KINDS: dict[tuple[Any, Any], type[Connection]] = {

@@ -13,6 +13,7 @@ from wsproto.events import CloseConnection, Ping
 from zope.interface import implementer
 
 from switchd.protocols.websocket.bounds import MOST_CONTROL_FRAMES, MOST_EMPTY_FRAGMENTS
+from switchd.protocols.websocket.channel import JOINED_BYTES
 from switchd.service import drain
 from tests.serving import statuses
 from tests.websockets import HANDSHAKE, Client, frame, site
@@ -195,6 +196,19 @@ class TestBackPressure:  # A18
         client.wire.resume_reading()
         client.look()
         assert client.messages == [bytes(60_000)] * 10
+
+    @pytest.mark.parametrize("is_read", [True, False])
+    def test_long_messages_keep_their_place_among_short_ones(self, is_read: bool) -> None:
+        client = Client(site(ECHO, deflate=False))
+        sent = [
+            bytes([index]) * length for index, length in enumerate([3, JOINED_BYTES, JOINED_BYTES + 1, 70_000, 5] * 3)
+        ]
+        if not is_read:
+            client.wire.stop_reading()
+        client.wire.send(b"".join(frame(one, 2) for one in sent))
+        client.wire.resume_reading()
+        client.look()
+        assert client.messages == sent
 
     def test_a_handlers_producer_is_paused_and_resumed(self, kept: type[Kept]) -> None:
         client = Client(site(kept))

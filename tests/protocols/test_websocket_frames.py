@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from autobahn.twisted.websocket import WebSocketServerProtocol
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from switchd.protocols.websocket import frames, masks
 from switchd.protocols.websocket.frames import BINARY, CLOSE, PING, PONG, TEXT, is_growing, missing, whole
 from switchd.protocols.websocket.frames import frame as written
 from tests.websockets import HANDSHAKE, Client, frame, site
@@ -26,6 +28,19 @@ def test_a_message_is_read_as_it_is_written(length: int) -> None:
     head = written(BINARY, payload)[: -length or None]
     assert written(BINARY, payload) == head + payload
     assert head == frame(payload, 2, masked=False)[: len(head)]
+
+
+@pytest.mark.parametrize("lacks", [("websockets.speedups",), ("websockets.speedups", "_nvx_xormasker")])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_it_is_read_without_compiled_maskers_too(
+    length: int, lacks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in lacks:
+        monkeypatch.setitem(sys.modules, name, None)
+    for name, value in zip(("_SMALL", "_unmask_short", "_unmask_long"), masks.quickest(), strict=True):
+        monkeypatch.setattr(frames, name, value)
+    payload = bytes(index % 251 for index in range(length))
+    assert [found for _, found, _ in frames.whole(frame(payload, 2) * 2, 100_000)] == [payload, payload]
 
 
 @given(st.binary(max_size=400), st.binary(min_size=4, max_size=4))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +94,7 @@ def test_whatever_a_connected_protocol_has_an_adopted_one_has_too() -> None:
     others = {"factory", "transport", "perMessageCompressionAccept", "_results", "_valid_events"}
     for name, value in vars(stock).items():
         if name in OBJECTS:
-            assert type(values[name]) is type(value), name
+            assert isinstance(values[name], type(value)), name
         elif name not in ours | others:
             assert values[name] == value, name
     assert ours >= {"failByDrop", "autoPingInterval"}
@@ -157,12 +159,30 @@ def test_an_agreement_on_compression_becomes_a_compressor() -> None:
     assert list(inspect.signature(PerMessageDeflate.create_from_offer_accept).parameters) == ["is_server", "accept"]
 
 
-@pytest.mark.skipif(not USES_NVX, reason="autobahn has been built without NVX")
-@pytest.mark.parametrize("length", [1, 3, 4, 300, 1001, 70_000])
-def test_nvx_unmasks_as_arithmetic_does(length: int) -> None:
+BUILT = {"nvx": USES_NVX, "speedups": find_spec("websockets.speedups") is not None}
+
+
+@pytest.mark.parametrize("name", BUILT)
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 300, 1001, 8193, 70_000, masks.DESK_BYTES + 1])
+def test_a_compiled_masker_unmasks_as_arithmetic_does(name: str, length: int) -> None:
+    if not BUILT[name]:
+        pytest.skip(f"{name} is not built here")
     data = bytes(index * 7 % 256 for index in range(length + 20))
-    assert masks.nvx()(data, 10, 10 + length) == masks.by_arithmetic(data, 10, 10 + length)
-    assert masks.by_library.__name__ == "by_nvx"
+    unmask = getattr(masks, name)()
+    expected = masks.by_arithmetic(data[10 : 10 + length], data[6:10])
+    assert unmask(data[10 : 10 + length], data[6:10]) == expected
+    assert unmask(memoryview(data)[10 : 10 + length], data[6:10]) == expected
+    assert type(unmask(memoryview(data)[10 : 10 + length], data[6:10])) is bytes
+
+
+@pytest.mark.skipif(not all(BUILT.values()), reason="a masker is not built here")
+def test_the_quickest_masker_is_taken_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert masks.quickest().short is masks.quickest().long is masks.speedups()
+    monkeypatch.setitem(sys.modules, "websockets.speedups", None)
+    assert masks.quickest().short is masks.by_arithmetic
+    assert masks.quickest().long.__name__ == "by_nvx"
+    monkeypatch.setitem(sys.modules, "_nvx_xormasker", None)
+    assert masks.quickest().short is masks.quickest().long is masks.by_arithmetic
 
 
 def test_only_three_files_know_private_names() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import weakref
 from typing import Any
 
@@ -153,6 +154,62 @@ def test_statistics_may_be_set_anew(serve: Any) -> None:
     protocol.trafficStats = TrafficStats()
     client.text("b")
     assert (before.incomingWebSocketMessages, protocol.trafficStats.incomingWebSocketMessages) == (1, 1)
+
+
+@pytest.mark.parametrize("when", ["onConnect", "onOpen"])
+def test_statistics_of_a_handlers_own_count_what_its_own_would(when: str, serve: Any) -> None:
+    class Brings(Kept):
+        def bring(self, name: str) -> None:
+            if name == when:
+                self.trafficStats = self.mine = TrafficStats()
+
+        def onConnect(self, request: Any) -> None:
+            self.bring("onConnect")
+
+        def onOpen(self) -> None:
+            super().onOpen()
+            self.bring("onOpen")
+
+        def onMessage(self, payload: bytes, isBinary: bool) -> None:
+            self.sendMessage(payload, isBinary)
+
+    client = Client(serve(Brings))
+    client.text("abc")
+    (protocol,) = Brings.made
+    mine = protocol.mine
+    assert protocol.trafficStats is mine
+    assert (mine.incomingWebSocketFrames, mine.incomingWebSocketMessages) == (1, 1)
+    assert (mine.incomingOctetsWebSocketLevel, mine.incomingOctetsAppLevel, mine.incomingOctetsWireLevel) == (3, 3, 9)
+    assert (mine.outgoingWebSocketFrames, mine.outgoingWebSocketMessages) == (1, 1)
+    assert (mine.outgoingOctetsWebSocketLevel, mine.outgoingOctetsAppLevel, mine.outgoingOctetsWireLevel) == (3, 3, 5)
+
+
+def test_statistics_that_are_set_anew_between_two_messages_of_a_read_count_the_second(serve: Any) -> None:
+    class Anew(Kept):
+        def onMessage(self, payload: bytes, isBinary: bool) -> None:
+            self.seen = [*(self.seen or ()), self.trafficStats.incomingWebSocketMessages]
+            self.trafficStats = TrafficStats()
+
+    client = Client(serve(Anew))
+    (protocol,) = Anew.made
+    first = protocol.trafficStats
+    client.wire.send(frame(b"a") + frame(b"bc") + frame(b"def"))
+    assert protocol.seen == [1, 1, 1]
+    assert (first.incomingOctetsAppLevel, first.incomingOctetsWireLevel) == (1, 24)
+
+
+def test_statistics_can_be_added_to_and_reset_while_they_count(serve: Any) -> None:
+    client = Client(serve(Kept))
+    (protocol,) = Kept.made
+    statistics = protocol.trafficStats
+    client.text("a")
+    statistics.incomingWebSocketMessages += 10
+    client.text("bc")
+    assert (statistics.incomingWebSocketMessages, statistics.incomingWebSocketFrames) == (12, 2)
+    statistics.reset()
+    assert json.loads(str(statistics)) == json.loads(str(TrafficStats()))
+    client.text("d")
+    assert (statistics.incomingWebSocketMessages, statistics.incomingOctetsAppLevel) == (1, 1)
 
 
 def test_there_is_one_event_to_listen_for(serve: Any) -> None:

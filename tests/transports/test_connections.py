@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
-from switchd.transports.connections import Connection, prepare
+from switchd.transports.connections import JOINED_BYTES, MOST_PIECES, Connection, prepare
 from tests.transports.loops import REACTORS, TURNS, Loop, loop, read
 
 FAMILIES = {"tcp": socket.AF_INET, "unix": socket.AF_UNIX}
@@ -39,15 +39,24 @@ in_all_of_ours = pytest.mark.parametrize("at", OURS, indirect=True)
 
 
 class Counted:
-    """A socket that remembers the sizes that it was asked to send."""
+    """A socket that remembers the sizes that it was asked to send, and to receive."""
 
     def __init__(self, wrapped: socket.socket) -> None:
         self.asked: list[int] = []
+        self.read: list[int] = []
         self._wrapped = wrapped
 
     def send(self, data: bytes) -> int:
         self.asked.append(len(data))
         return self._wrapped.send(data)
+
+    def recv(self, size: int) -> bytes:
+        self.read.append(size)
+        return self._wrapped.recv(size)
+
+    def sendmsg(self, pieces: list[bytes], *more: Any) -> int:
+        self.asked.append(sum(map(len, pieces)))
+        return self._wrapped.sendmsg(pieces, *more)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wrapped, name)
@@ -213,6 +222,24 @@ class TestATurn:
         assert at.receive(clients[0], 4) == b"bye"
 
 
+class TestReading:
+    @pytest.mark.parametrize("at", [way for way in OURS if way.endswith("tcp")], indirect=True)
+    def test_who_sends_much_is_read_from_in_larger_pieces_until_there_is_less(self, at: Loop) -> None:
+        server = Server()
+        (client,) = connected(at, server)
+        sent = b""
+        for size in (1, 65536, 100_000, 65535, 1):
+            server.transport.pauseProducing()
+            more = bytes(index % 251 for index in range(size))
+            client.sendall(more)
+            sent += more
+            server.transport.resumeProducing()
+            at.until(lambda: len(server.heard) == len(sent))  # noqa: B023
+        assert server.heard == sent
+        assert set(server.socket.read) == {65536, 262_144}
+        assert (server.socket.read[:2], server.socket.read[-1]) == ([65536, 65536], 65536)
+
+
 class TestBackPressure:
     @in_all_of_ours
     def test_a_producer_is_not_paused_while_the_system_takes_what_is_more_than_64_kib(self, at: Loop) -> None:
@@ -271,6 +298,32 @@ class TestBackPressure:
         assert at.receive(client, size + 3) == b"x" * size + b"yyy"
         at.until(lambda: server.told[-1] == "resume")
         assert server.transport not in at.reactor.getWriters()
+
+    @in_all_of_ours
+    def test_a_long_piece_leaves_in_one_call_with_those_before_it(self, at: Loop) -> None:
+        def write(server: Server, data: bytes) -> None:
+            server.transport.write(b"header")
+            server.transport.write(bytes(70_000))
+
+        server = Server(write)
+        (client,) = connected(at, server)
+        client.send(b"x")
+        assert at.receive(client, 70_006) == b"header" + bytes(70_000)
+        assert server.socket.asked[0] == 70_006
+
+    @in_all_of_ours
+    def test_so_do_more_pieces_than_the_system_takes(self, at: Loop) -> None:
+        count = MOST_PIECES + 1
+
+        def write(server: Server, data: bytes) -> None:
+            for _ in range(count):
+                server.transport.write(bytes(20))
+
+        server = Server(write)
+        (client,) = connected(at, server)
+        client.send(b"x")
+        assert at.receive(client, 20 * count) == bytes(20 * count)
+        assert server.socket.asked[0] == 20 * count > JOINED_BYTES
 
     @in_every_way
     def test_order_is_kept_through_all_sizes(self, at: Loop) -> None:

@@ -49,6 +49,8 @@ def connection(request: pytest.FixtureRequest) -> Any:
         (abstract.FileDescriptor, "startWriting", ["self"]),
         (abstract.FileDescriptor, "stopWriting", ["self"]),
         (abstract.FileDescriptor, "_maybePauseProducer", ["self"]),
+        (tcp.Connection, "doRead", ["self"]),
+        (tcp.Connection, "_dataReceived", ["self", "data"]),
         (tcp.Server, "__init__", ["self", "sock", "protocol", "client", "server", "sessionno", "reactor"]),
         (unix.Server, "__init__", ["self", "sock", "protocol", "client", "server", "sessionno", "reactor"]),
         (ReactorBase, "runUntilCurrent", ["self"]),

@@ -43,12 +43,12 @@ from switchd.protocols.websocket.frames import (
     PING,
     PONG,
     TEXT,
-    frame,
+    header,
     is_growing,
     missing,
     whole,
 )
-from switchd.protocols.websocket.lean import Link, details
+from switchd.protocols.websocket.lean import Link, Statistics, details
 
 if TYPE_CHECKING:
     from switchd.protocols.websocket.options import Options
@@ -67,6 +67,9 @@ MOST_PIECES = 64
 
 MOST_FRAGMENTS_APART = 1000
 """Fragments of a message that are kept one by one, with Python's 33 bytes on each, before they are joined."""
+
+JOINED_BYTES = 16_384
+"""Up to which a message is joined with its header; longer ones are written apart from it, which saves a copy."""
 
 MESSAGE_BYTES = 64
 """By which a message that waits for the end of another counts for more than what is in it."""
@@ -156,7 +159,8 @@ class Channel(WebSocketServerProtocol):
             own.logOctets or own.logFrames or own.trackTimings or self._switchd.terms.sees_frames or own._listeners
         )
         usual = own.applyMask and own.requireMaskedClientFrames and own.utf8validateIncoming
-        return usual and not (observed or own.maskServerFrames)
+        counts = isinstance(self._switchd.statistics, Statistics | None)
+        return usual and counts and not (observed or own.maskServerFrames)
 
     # Input
 
@@ -218,37 +222,45 @@ class Channel(WebSocketServerProtocol):
         self._switchd_look(self.data)
 
     def _switchd_look(self, data: bytes) -> None:
-        """Take `data`, all that is there. What is sent because of it leaves in one piece."""
+        """Take `data`, all that is there. What is sent because of several messages leaves in one piece."""
         link = self._switchd
         flow = link.flow
-        flow.gather()
         try:
-            if not link.is_plain or self.current_frame is not None or self.inside_message:
+            if link.is_plain and self.current_frame is None and not self.inside_message:
+                data = self._switchd_take_whole(data, link, flow)
+                if not data:
+                    return
+                if is_growing(data, min(WAITED_FOR, link.terms.longest)):
+                    link.lacking = max(missing(data), 0)
+                    return
+            else:
                 self.data = data
-            elif not self._switchd_take_whole(data, link, flow):
-                return
-            elif is_growing(self.data, min(WAITED_FOR, link.terms.longest)):
-                link.lacking = max(missing(self.data), 0)
-                return
+            flow.gather()
             while flow.open and self.state in (OPEN, CLOSING) and not self.failedByMe and self.processData():
                 pass
         finally:
-            flow.flush()
+            if flow.gathered is not None:
+                flow.flush()
 
-    def _switchd_take_whole(self, data: bytes, link: Link, flow: Flow) -> bool:
+    def _switchd_take_whole(self, data: bytes, link: Link, flow: Flow) -> bytes:
         """Frames that are there whole, and are whole messages, leave autobahn's states as they are.
 
         Returns:
-            Whether something is left in `self.data`.
+            What is left, which is in `self.data`, too.
         """
-        taken = 0
+        taken, end = 0, len(data)
         handler: Any = self
         try:
             if flow.open and self.state == OPEN:
-                # `taken` is used afterwards
-                for first, payload, taken in whole(data, link.terms.longest, link.compression is not None):  # noqa: B007
+                for first, payload, taken in whole(data, link.terms.longest, link.compression is not None):
+                    if taken < end and flow.gathered is None:  # what one message brings about needs no gathering
+                        flow.gather()
                     if first <= BINARY:  # or TEXT, which is less
-                        self._switchd_count(len(payload))
+                        stats: Any = link.statistics or self.trafficStats
+                        stats.received += 1
+                        stats.received_octets += len(payload)
+                        if self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
+                            self._cancelAutoPingTimeoutCall()
                         result = handler.onMessage(payload, first == BINARY)
                         if result is not None:
                             self._switchd_attend(result)
@@ -256,14 +268,11 @@ class Channel(WebSocketServerProtocol):
                         self._switchd_inflate(first, payload)
                     else:
                         self._switchd_control(first, payload)
-                    if not flow.open or self.state != OPEN:
+                    if not (flow.open and self.state == OPEN and link.is_plain):
                         break
         finally:
-            if taken == len(data) or (self.state != OPEN and self.failedByMe):
-                self.data = b""
-            else:
-                self.data = data[taken:]
-        return taken < len(data)
+            self.data = left = b"" if taken == end or (self.state != OPEN and self.failedByMe) else data[taken:]
+        return left
 
     def _switchd_inflate(self, first: int, payload: bytes) -> None:
         """A compressed message, judged and counted in autobahn's order, and with its words."""
@@ -288,7 +297,8 @@ class Channel(WebSocketServerProtocol):
             if not is_whole:
                 self._invalid_payload(f"UTF-8 text message payload ended within Unicode code point at {_OCTET} {index}")
                 return
-            self.trafficStats.incomingWebSocketMessages += 1
+            stats: Any = self.trafficStats
+            stats.more_incomingWebSocketMessages += 1
             self._switchd_call(self.onMessage, message, not first & 1)
 
     def _switchd_validated(self, message: bytes) -> tuple[bool, bool, int, int]:
@@ -304,22 +314,14 @@ class Channel(WebSocketServerProtocol):
         finally:
             self.current_frame = None
 
-    def _switchd_count(self, length: int) -> None:
-        stats = self._switchd.statistics or self.trafficStats
-        stats.incomingWebSocketFrames += 1
-        stats.incomingWebSocketMessages += 1
-        stats.incomingOctetsWebSocketLevel += length
-        stats.incomingOctetsAppLevel += length
-        if self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
-            self._cancelAutoPingTimeoutCall()
-
     def _switchd_count_octets(self, received: int, length: int) -> None:
-        stats = self.trafficStats
-        stats.incomingOctetsWebSocketLevel += received
-        stats.incomingOctetsAppLevel += length
+        stats: Any = self.trafficStats
+        stats.more_incomingOctetsWebSocketLevel += received
+        stats.more_incomingOctetsAppLevel += length
 
     def _switchd_count_frame(self) -> None:
-        self.trafficStats.incomingWebSocketFrames += 1
+        stats: Any = self.trafficStats
+        stats.more_incomingWebSocketFrames += 1
         if self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
             self._cancelAutoPingTimeoutCall()
 
@@ -433,28 +435,31 @@ class Channel(WebSocketServerProtocol):
         """See autobahn's; a message too short to gain by it is not compressed."""
         link, length = self._switchd, len(payload)
         compression = link.compression
-        if doNotCompress or (compression is not None and length < link.terms.options.deflate_threshold_bytes):
+        if compression is not None and (doNotCompress or length < link.terms.options.deflate_threshold_bytes):
             compression = None
         if (
-            link.is_plain
-            and self.state == OPEN
+            self.state == OPEN
+            and link.is_plain
             and type(payload) is bytes
             and type(isBinary) is bool
             and fragmentSize is None
             and not (sync or link.send_queue or 0 < self.autoFragmentSize < length)
         ):
             first = BINARY if isBinary else TEXT
+            stats: Any = link.statistics or self.trafficStats
+            stats.sent += 1
+            stats.sent_octets += length
             if compression is not None:
                 first |= COMPRESSED
                 payload = compression.deflated(payload)
-            data = frame(first, payload)
-            stats = link.statistics or self.trafficStats
-            stats.outgoingWebSocketMessages += 1
-            stats.outgoingWebSocketFrames += 1
-            stats.outgoingOctetsAppLevel += length
-            stats.outgoingOctetsWebSocketLevel += len(payload)
-            stats.outgoingOctetsWireLevel += len(data)
-            link.flow.write(data)
+                stats.more_outgoingOctetsWebSocketLevel += len(payload) - length
+                length = len(payload)
+            head = header(first, length)
+            stats.outgoingOctetsWireLevel += len(head) + length
+            if length <= JOINED_BYTES:
+                link.flow.write(head + payload)
+            else:
+                link.flow.write_apart(head, payload)
         else:
             super().sendMessage(payload, isBinary, fragmentSize, sync, compression is None)
 

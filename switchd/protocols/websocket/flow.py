@@ -29,11 +29,11 @@ class Flow:
 
     Attributes:
         full: Whether the transport takes nothing now.
+        gathered: What has been written since `gather`; None: everything is written at once.
         open: Whether input is looked at: there is room for what it may bring about, and the protocol wants it.
     """
 
     __slots__ = (
-        "_gathered",
         "_gathered_bytes",
         "_held",
         "_max_bytes",
@@ -45,6 +45,7 @@ class Flow:
         "_timer",
         "_transport",
         "full",
+        "gathered",
         "open",
     )
 
@@ -58,7 +59,7 @@ class Flow:
         self._seconds = seconds
         self._queue: deque[bytes] | None = None
         self._queued = 0
-        self._gathered: list[bytes] | None = None
+        self.gathered: list[bytes] | None = None
         self._gathered_bytes = 0
         self._timer: Any = None
         self._producer: Any = None
@@ -77,19 +78,20 @@ class Flow:
     # Output
 
     def gather(self) -> None:
-        """Keep what is written until `flush`, to send it in one piece."""
-        self._gathered = []
+        """Keep what is written until `flush`, to give it to the transport in one piece."""
+        if self.gathered is None:
+            self.gathered = []
 
     def flush(self) -> None:
         """See `gather`."""
-        gathered, self._gathered = self._gathered, None
+        gathered, self.gathered = self.gathered, None
         self._gathered_bytes = 0
         if gathered:
             self._transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
 
     def hurry(self) -> None:
         """Send what is gathered so far."""
-        if self._gathered:
+        if self.gathered:
             self.flush()
             self.gather()
 
@@ -97,14 +99,23 @@ class Flow:
         """Send, or queue."""
         if self.full:
             self._hold_back(data)
-        elif self._gathered is None:
+        elif self.gathered is None:
             self._transport.write(data)
         else:
-            self._gathered.append(data)
+            self.gathered.append(data)
             self._gathered_bytes += len(data)
             if self._gathered_bytes > GATHERED_BYTES:
                 self.flush()
                 self.gather()
+
+    def write_apart(self, header: bytes, payload: bytes) -> None:
+        """Send or queue a frame that is so long that to join its parts would take longer than to write them."""
+        if self.full:
+            self._hold_back(header + payload)
+        else:
+            self.hurry()
+            self._transport.write(header)
+            self._transport.write(payload)
 
     def _hold_back(self, data: bytes) -> None:
         if self.reserve(len(data)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from switchd.protocols.websocket.masks import SMALL, by_arithmetic, by_library
+from switchd.protocols.websocket.masks import quickest
 
 TEXT, BINARY = 0x81, 0x82
 CLOSE, PING, PONG = 0x88, 0x89, 0x8A
@@ -24,6 +24,8 @@ _ALL = _PLAIN | {TEXT | COMPRESSED, BINARY | COMPRESSED}
 _LENGTH_16, _LENGTH_64 = struct.Struct("!BBH").pack, struct.Struct("!BBQ").pack
 # What begins a frame of 125 bytes or less, for each length: made once, since most frames are short.
 _SHORT = {first: [bytes((first, length)) for length in range(126)] for first in _ALL - _CONTROL}
+
+_SMALL, _unmask_short, _unmask_long = quickest()
 
 
 def whole(data: bytes, longest: int, compressed: bool = False) -> Iterator[tuple[int, bytes, int]]:
@@ -50,9 +52,12 @@ def whole(data: bytes, longest: int, compressed: bool = False) -> Iterator[tuple
                 return
             length = extended
         position = start + length
-        if position > end or (length > longest and first not in _CONTROL) or (first == CLOSE and length == 1):
+        if position > end or (length > longest and first not in _CONTROL) or (length == 1 and first == CLOSE):
             return
-        payload = by_arithmetic(data, start, position) if length <= SMALL else by_library(data, start, position)
+        if length <= _SMALL:
+            payload = _unmask_short(data[start:position], data[start - 4 : start])
+        else:
+            payload = _unmask_long(memoryview(data)[start:position], data[start - 4 : start])
         if first == TEXT and not (payload.isascii() or is_utf8(payload)):
             return
         yield first, payload, position
@@ -103,11 +108,15 @@ def missing(data: bytes) -> int:
     return 6 + size + length - len(data)
 
 
-def frame(first: int, payload: bytes) -> bytes:
-    """A message in one frame, as a server sends it; `first` is its first byte."""
-    length = len(payload)
+def header(first: int, length: int) -> bytes:
+    """What stands before a message of this length in one frame, as a server sends it; `first` is its first byte."""
     if length < 126:
-        return _SHORT[first][length] + payload
+        return _SHORT[first][length]
     if length < 65536:
-        return _LENGTH_16(first, 126, length) + payload
-    return _LENGTH_64(first, 127, length) + payload
+        return _LENGTH_16(first, 126, length)
+    return _LENGTH_64(first, 127, length)
+
+
+def frame(first: int, payload: bytes) -> bytes:
+    """Such a message."""
+    return header(first, len(payload)) + payload

@@ -48,6 +48,49 @@ class Lazy:
         return value
 
 
+class _Sum:
+    """A figure of autobahn's statistics, as the sum of another one and of what is counted of it alone.
+
+    The latter has the same name behind "more_".
+    """
+
+    def __init__(self, other: str) -> None:
+        self._other = other
+        self._name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = "more_" + name
+
+    def __get__(self, instance: Any, owner: type) -> int:
+        figure: int = getattr(instance, self._name) + getattr(instance, self._other)
+        return figure
+
+    def __set__(self, instance: Any, figure: int) -> None:
+        setattr(instance, self._name, figure - getattr(instance, self._other))
+
+
+class Statistics(TrafficStats):
+    """autobahn's statistics, in which a message of one frame raises two figures of ours instead of four of autobahn's.
+
+    Attributes:
+        received: Messages that came in one frame, and not compressed.
+        received_octets: What was in them.
+        sent: Messages that were sent in one frame.
+        sent_octets: What was in them, before it was compressed.
+    """
+
+    received = received_octets = sent = sent_octets = 0
+
+    incomingWebSocketFrames = _Sum("received")
+    incomingWebSocketMessages = _Sum("received")
+    incomingOctetsWebSocketLevel = _Sum("received_octets")
+    incomingOctetsAppLevel = _Sum("received_octets")
+    outgoingWebSocketFrames = _Sum("sent")
+    outgoingWebSocketMessages = _Sum("sent")
+    outgoingOctetsWebSocketLevel = _Sum("sent_octets")
+    outgoingOctetsAppLevel = _Sum("sent_octets")
+
+
 class Link:
     """What switchd remembers of one WebSocket. Its names are no names of a handler's.
 
@@ -69,8 +112,8 @@ class Link:
         incoming: Counts what comes in, once that is worth counting.
         lacking: How many bytes the frame that is waited for lacks still; 0: there is none, or it is not known.
         arrived: What has come of it besides what is in `data`.
-        is_plain: Whether messages may go past autobahn's frame by frame processing: nobody looks at frames, or listens
-            for autobahn's events.
+        is_plain: Whether messages may go past autobahn's frame by frame processing: nobody looks at frames, listens
+            for autobahn's events, or has brought statistics of his own.
         deadline: When the connection is closed at the latest, once it is to be.
     """
 
@@ -232,12 +275,15 @@ class Lean(WebSocketServerProtocol):
         """See autobahn's."""
         link = self._switchd
         if link.statistics is None:
-            link.statistics = TrafficStats()
+            link.statistics = Statistics()
         return link.statistics
 
     @trafficStats.setter
     def trafficStats(self, statistics: Any) -> None:
-        self._switchd.statistics = statistics
+        link = self._switchd
+        link.statistics = statistics
+        if not isinstance(statistics, Statistics):
+            link.is_plain = False  # autobahn counts in it, frame by frame
 
     def on(self, event: str, handler: Callable[..., object]) -> None:
         """See autobahn's."""

@@ -1,34 +1,52 @@
 """Unmasking (RFC 6455 section 5.3), by what is quickest for a length. Without Twisted.
 
-autobahn has a compiled masker, NVX. Its Python face, `create_xor_masker`, takes longer to set up than most messages
-take to unmask; so where it is built, its functions are called without it. This is the only file that knows their names.
+websockets has a compiled masker, which is quicker than all else; it is there with the extra `speedups`. autobahn has
+another, NVX. Its Python face, `create_xor_masker`, takes longer to set up than most messages take to unmask; so where
+it is built, its functions are called without it. This is the only file that knows their names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from autobahn.websocket import USES_NVX
-
-SMALL = 256
-"""Bytes up to which arithmetic is quicker than any call into a library."""
 
 DESK_BYTES = 262_144
 """Payloads up to this length are unmasked in one place, again and again: new memory of such a size often comes from the
 system, page by page, which takes longer than unmasking. There is one such place for all connections of a process: right
 as long as one thread unmasks, which is the reactor's."""
 
-
-def by_arithmetic(data: bytes, start: int, end: int) -> bytes:
-    """The bytes of `data` from `start` to `end`, whose mask stands in front of them: as one number."""
-    length = end - start
-    # Little-endian, so that the bytes of the mask that are too many are the highest.
-    masks = int.from_bytes((data[start - 4 : start] * (length + 3 >> 2))[:length], "little")
-    return (int.from_bytes(data[start:end], "little") ^ masks).to_bytes(length, "little")
+Unmask = Callable[[bytes | memoryview, bytes], bytes]
+"""Gives what is masked, and the four bytes that it is masked with, unmasked."""
 
 
-def nvx() -> Callable[[bytes, int, int], bytes]:
-    """The same by NVX.
+class Maskers(NamedTuple):
+    """What to unmask with.
+
+    Attributes:
+        small: The most bytes that are short.
+        short: For those; they are best given as bytes.
+        long: For more; they are best given as a view of what they are part of.
+    """
+
+    small: int
+    short: Unmask
+    long: Unmask
+
+
+_number = int.from_bytes
+
+
+def by_arithmetic(data: bytes | memoryview, mask: bytes) -> bytes:
+    """As one number."""
+    length = len(data)
+    masks = (mask * (length + 3 >> 2))[:length]
+    return (_number(data, "little") ^ _number(masks, "little")).to_bytes(length, "little")
+
+
+def nvx() -> Unmask:
+    """By NVX.
 
     Raises:
         ImportError: It is not built.
@@ -40,15 +58,15 @@ def nvx() -> Callable[[bytes, int, int], bytes]:
     desk = memoryview(bytearray(DESK_BYTES))
     on_desk = ffi.from_buffer("uint8_t[]", desk)
 
-    def by_nvx(data: bytes, start: int, end: int) -> bytes:
-        length = end - start
-        masker = new(data[start - 4 : start])
+    def by_nvx(data: bytes | memoryview, mask: bytes) -> bytes:
+        length = len(data)
+        masker = new(mask)
         if length <= DESK_BYTES:
             payload = desk[:length]
-            payload[:] = memoryview(data)[start:end]
+            payload[:] = data
             process(masker, on_desk, length)
         else:
-            payload = memoryview(bytearray(memoryview(data)[start:end]))
+            payload = memoryview(bytearray(data))
             process(masker, ffi.from_buffer("uint8_t[]", payload), length)
         free(masker)
         return bytes(payload)
@@ -56,12 +74,25 @@ def nvx() -> Callable[[bytes, int, int], bytes]:
     return by_nvx
 
 
-def _quickest() -> Callable[[bytes, int, int], bytes]:
+def speedups() -> Unmask:
+    """By the compiled part of websockets.
+
+    Raises:
+        ImportError: It is not installed, or not built.
+    """
+    from websockets.speedups import apply_mask
+
+    return apply_mask
+
+
+def quickest() -> Maskers:
+    """What is quickest here. The lengths are those at which one and the other take the same time."""
     try:
-        return nvx() if USES_NVX else by_arithmetic
+        by_websockets = speedups()
+        return Maskers(8192, by_websockets, by_websockets)
+    except ImportError:
+        pass
+    try:
+        return Maskers(256, by_arithmetic, nvx() if USES_NVX else by_arithmetic)
     except (ImportError, AttributeError):
-        return by_arithmetic
-
-
-by_library = _quickest()
-"""The same by what is quickest for more than `SMALL` bytes."""
+        return Maskers(256, by_arithmetic, by_arithmetic)
