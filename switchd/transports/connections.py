@@ -13,6 +13,8 @@ This module knows the inside of Twisted's connections. tests/transports/test_int
 
 from __future__ import annotations
 
+import socket
+import sys
 from functools import cached_property, partial
 from typing import Any
 
@@ -80,16 +82,27 @@ class Connection(tcp.Server):
     Args:
         sock: Its socket; and so on, as a port gives it to `tcp.Server`.
         turn: The reactor's.
+        is_undelayed: Whether it has TCP_NODELAY from its listener.
     """
 
     _sendmsgQueue: Any = ()  # file descriptors to be sent; only a UNIX connection has any
 
     def __init__(
-        self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any, *, turn: Turn
+        self,
+        sock: Any,
+        protocol: Any,
+        client: Any,
+        server: Any,
+        sessionno: int,
+        reactor: Any,
+        *,
+        turn: Turn,
+        is_undelayed: bool = False,
     ) -> None:
         # Not that of tcp.Server, which makes two texts for the log at once: half of what a connection costs there.
         tcp.Connection.__init__(self, sock, protocol, reactor)
         self._turn = turn
+        self._is_undelayed = is_undelayed
         if len(client) > 2:
             self._addressType = IPv6Address
         self.client, self.hostname = client, client[0]
@@ -110,6 +123,12 @@ class Connection(tcp.Server):
     @property
     def _occupant(self) -> Any:
         return getattr(self, "protocol", None)  # once the connection is lost there is none
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """See `ITCPTransport`. The system is not asked for what the socket has had from the beginning."""
+        if not (enabled and self._is_undelayed):
+            self._is_undelayed = False
+            super().setTcpNoDelay(enabled)
 
     def write(self, data: bytes) -> None:
         """See `ITransport`. What is rare is left to Twisted."""
@@ -141,6 +160,15 @@ class Connection(tcp.Server):
         """There no longer is."""
         self._turn.discard(self)
         super().stopWriting()
+
+    def doWrite(self) -> Any:
+        """See `IWriteDescriptor`. Where nothing is left but to close, Twisted's sends nothing, by a call of the system."""
+        if self.disconnecting and not (
+            self._tempDataBuffer or self.dataBuffer or self._sendmsgQueue or self.producer is not None
+        ):
+            self.stopWriting()
+            return self._postLoseConnection()
+        return super().doWrite()
 
     def send(self) -> bool:
         """Send what is there, if sending is all there is to do.
@@ -200,4 +228,12 @@ def prepare(port: Any) -> None:
     if kind is not None:
         reactor = port.reactor
         turn = reactor.turn if IHasTurn.providedBy(reactor) else Turn(reactor)
-        port.transport = partial(kind, turn=turn)
+        port.transport = partial(kind, turn=turn, **_undelayed(port))
+
+
+def _undelayed(port: Any) -> dict[str, bool]:
+    """Who sends once a turn has nothing to gain by TCP's delay. On Linux it is enough to say so once to a listener."""
+    if sys.platform != "linux" or port.addressFamily not in (socket.AF_INET, socket.AF_INET6):
+        return {}
+    port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    return {"is_undelayed": True}

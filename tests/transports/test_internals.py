@@ -49,6 +49,11 @@ def connection(request: pytest.FixtureRequest) -> Any:
         (abstract.FileDescriptor, "startWriting", ["self"]),
         (abstract.FileDescriptor, "stopWriting", ["self"]),
         (abstract.FileDescriptor, "_maybePauseProducer", ["self"]),
+        (abstract.FileDescriptor, "_postLoseConnection", ["self"]),
+        (tcp.Server, "setTcpNoDelay", ["self", "enabled"]),
+        (epollreactor.EPollReactor, "addReader", ["self", "reader"]),
+        (epollreactor.EPollReactor, "removeReader", ["self", "reader"]),
+        (epollreactor.EPollReactor, "removeWriter", ["self", "writer"]),
         (tcp.Server, "__init__", ["self", "sock", "protocol", "client", "server", "sessionno", "reactor"]),
         (unix.Server, "__init__", ["self", "sock", "protocol", "client", "server", "sessionno", "reactor"]),
         (ReactorBase, "runUntilCurrent", ["self"]),
@@ -93,7 +98,7 @@ def test_a_connection_of_ours_is_made_as_twisteds_is(twisteds: Any, ours: Any) -
         expected = vars(twisteds(*arguments))
         made = ours(*arguments, turn=turn)
         found = dict(vars(made))
-        assert found.pop("_turn") is turn
+        assert (found.pop("_turn"), found.pop("_is_undelayed")) == (turn, False)
         assert (expected.pop("logstr"), expected.pop("repstr")) == (made.logPrefix(), repr(made))
         assert found == expected
 
@@ -115,6 +120,8 @@ def test_the_epoll_reactor_keeps_what_it_watches_by_descriptor() -> None:
     reactor: Any = epollreactor.EPollReactor()
     watched = set(reactor._selectables.values())
     assert watched == reactor._internalReaders
+    assert reactor._reads == set(reactor._selectables)
+    assert reactor._writes == set()
     assert not reactor._justStopped
     assert reactor._poller.poll(0, len(watched)) == []
     for reader in watched:
