@@ -162,7 +162,7 @@ class Connection(tcp.Server):
         super().stopWriting()
 
     def doWrite(self) -> Any:
-        """See `IWriteDescriptor`. Where nothing is left but to close, Twisted's sends nothing, by a call of the system."""
+        """See `IWriteDescriptor`. Where nothing is left but to close, Twisted's asks the system to send nothing."""
         if self.disconnecting and not (
             self._tempDataBuffer or self.dataBuffer or self._sendmsgQueue or self.producer is not None
         ):

@@ -22,7 +22,7 @@ from zope.interface import implementer
 from switchd.transports.connections import Connection, IHasTurn, Turn
 
 try:
-    from twisted.internet.epollreactor import EPOLLIN, EPOLLOUT, EPollReactor
+    from twisted.internet.epollreactor import EPOLLIN, EPollReactor
 except ImportError as error:
     raise ImportError("it needs epoll, which only Linux has") from error
 
