@@ -53,7 +53,7 @@ class Counted:
 
     def setsockopt(self, *arguments: int) -> None:
         self.options += 1
-        self._wrapped.setsockopt(*arguments)  # type: ignore[call-overload]
+        self._wrapped.setsockopt(*arguments)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wrapped, name)
