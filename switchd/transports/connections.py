@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import socket
 import sys
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from twisted.internet import tcp, unix
-from twisted.internet.address import IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from zope.interface import Attribute, Interface
+
+MOST_REMEMBERED = 64
+"""Addresses that clients have reached, of which one is made once for all: more than most machines have."""
 
 
 class IHasTurn(Interface):
@@ -120,6 +123,10 @@ class Connection(tcp.Server):
         """What `repr` says."""
         return f"<{type(self._occupant).__name__} #{self.sessionno} on {self.server._realPortNumber}>"
 
+    def getHost(self) -> Any:
+        """See `ITransport`."""
+        return _address(*self.socket.getsockname()) if self._addressType is IPv4Address else super().getHost()
+
     @property
     def _occupant(self) -> Any:
         return getattr(self, "protocol", None)  # once the connection is lost there is none
@@ -177,12 +184,11 @@ class Connection(tcp.Server):
             Whether that is done. If not, `doWrite` does the rest, and tells of errors; if `dataBuffer` has anything
             in it now, then only when the socket can be written to again.
         """
-        # Are there bytes for one call, none left of an earlier one, and nothing to be done once they are sent: nobody
-        # to resume, nothing to close?
+        # Are there bytes for one call, none left of an earlier one, and nothing to be done once they are sent, but for
+        # closing: nobody to resume, no half to close?
         if (
             not 0 < self._tempDataLen <= self.SEND_LIMIT
             or self.dataBuffer
-            or self.disconnecting
             or (self.producer is not None and (self.producerPaused or not self.streamingProducer))
             or self._sendmsgQueue
             or self._aborting
@@ -200,11 +206,19 @@ class Connection(tcp.Server):
         if sent < len(data):
             self.dataBuffer, self.offset = data, sent
             return False
-        return True
+        return not self.disconnecting
+
+
+@lru_cache(MOST_REMEMBERED)
+def _address(host: str, port: int) -> IPv4Address:
+    """One of ours, of which there are few."""
+    return IPv4Address("TCP", host, port)
 
 
 class UNIXConnection(Connection, unix.Server):
     """The same of a UNIX listener."""
+
+    getHost = unix.Server.getHost
 
     def __init__(
         self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any, *, turn: Turn
@@ -228,7 +242,33 @@ def prepare(port: Any) -> None:
     if kind is not None:
         reactor = port.reactor
         turn = reactor.turn if IHasTurn.providedBy(reactor) else Turn(reactor)
+        listen(port)
         port.transport = partial(kind, turn=turn, **_undelayed(port))
+
+
+def listen(port: Any) -> None:
+    """Have a port that listens accept by a `Listener`."""
+    port.socket = Listener(port.socket)
+    port.fileno = port.socket.fileno
+
+
+class Listener(socket.socket):
+    """A listening socket that remembers of what family those are that it accepts. Python's works it out each time.
+
+    Args:
+        listening: One of Python's, which is let go of.
+    """
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._kind = (listening.family, listening.type, listening.proto)
+        super().__init__(*self._kind, fileno=listening.detach())
+        self.setblocking(False)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """See Python's."""
+        accepting: Any = self
+        descriptor, address = accepting._accept()
+        return socket.socket(*self._kind, fileno=descriptor), address
 
 
 def _undelayed(port: Any) -> dict[str, bool]:
