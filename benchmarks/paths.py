@@ -233,13 +233,21 @@ class Network:
             self._reactor.iterate(0)
         return b"".join([client.recv(65536, socket.MSG_DONTWAIT) for client in clients])
 
-    def _close(self, clients: list[socket.socket]) -> None:
+    def _leave(self, clients: list[socket.socket]) -> None:
         for client in clients:
             client.close()
         for _ in range(TURNS):
             self._reactor.iterate(0)
+
+    def _close(self, clients: list[socket.socket]) -> None:
+        self._leave(clients)
         self._clock.advance(DAY)  # so that the reactor drops the timers that have been cancelled
         self._reactor.iterate(0)
+
+    def _forget(self) -> None:
+        """A port accepts as many at once as came lately; here so many that it makes no difference."""
+        for port in self._service.ports:
+            port.numberAccepts = MANY  # type: ignore[attr-defined]
 
     def paths(self) -> list[Path]:
         """All of them."""
@@ -255,8 +263,23 @@ class Network:
                 CONNECTIONS,
             )
 
+        def handshake(name: str, before: tuple[bytes, ...], last: bytes, answer: bytes) -> Path:
+            """From the first to the last of a connection."""
+
+            def work(_: None) -> bytes:
+                clients = self._open(*before)
+                got = self._say(last, clients)
+                self._leave(clients)
+                return got
+
+            is_right = (answer * CONNECTIONS).__eq__
+            return Path(f"{self._name}: {name}", self._forget, work, is_right, lambda _: self._close([]), CONNECTIONS)
+
         echo = (OPENING % b"echo" + b"\r\n", frame(SHORT))
+        goodbye = b"\x03\xe8"
         return [
+            handshake("a handshake of ADDONE", (ADDONE,), b"41\n", b"42\n"),
+            handshake("a handshake of WebSocket", echo, frame(goodbye, CLOSE), reply(goodbye, CLOSE)),
             segment("a line of ADDONE", (ADDONE, b"41\n"), b"41\n", b"42\n"),
             segment("a message of 16 B", echo, frame(SHORT), reply(SHORT)),
         ]

@@ -21,7 +21,6 @@ Two smaller things live here because they, too, know how transports are built: `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableDescriptor, IHalfCloseableProtocol, IProtocol
@@ -133,7 +132,10 @@ class _Lost:
         failure = gate.failure if isinstance(gate, _Gate) else None
         try:
             # Not the transport's own attribute: somebody may have set another hook, which calls this one.
-            (self._original or partial(type(self._transport).connectionLost, self._transport))(reason)
+            if self._original is None:
+                type(self._transport).connectionLost(self._transport, reason)
+            else:
+                self._original(reason)
         finally:
             for callback in self.callbacks:
                 callback(failure or reason)
@@ -212,7 +214,9 @@ class _HalfClose:
         self.seen = True
         layers = [self._bottom, *_wrappers(self._bottom.protocol)]
         try:
-            if any(isinstance(layer, TLSMemoryBIOProtocol) for layer in layers):
+            if len(layers) == 1:  # and so it is its own slot
+                _end_input(self._bottom, self._bottom.protocol)
+            elif any(isinstance(layer, TLSMemoryBIOProtocol) for layer in layers):
                 for layer in reversed(layers):
                     close_when_sent(layer)
             else:

@@ -8,11 +8,10 @@ takes less than that one, and never anything that it refuses; `tests/test_heads.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
 from switchd.interfaces import Header
-from switchd.memory import SECRETS
+from switchd.memory import SECRETS, Memory
 from switchd.messages import is_host
 
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[\x21-\x7e]*) HTTP/1\.1(?=\r\n)").match
@@ -44,6 +43,10 @@ class Fields(NamedTuple):
 
     lines: tuple[Header, ...]
     names: tuple[bytes, ...]
+
+
+# A client sends the same fields with each of its requests, and so do all clients of one kind.
+_known: Memory[bytes, Fields] = Memory(MOST_REMEMBERED)
 
 
 class Head(NamedTuple):
@@ -78,15 +81,24 @@ def read(data: bytes, most_bytes: int, most_fields: int) -> Head | None:
     if end < 0 or line is None:
         return None
     block = data[line.end() : end + 2]
-    found = _known_fields(block) if _is_common(block) else _fields(block)
+    found = _known.get(block) or _read_fields(block)
     if found is None or len(found.names) > most_fields or line[1] == b"CONNECT":
         return None
     return Head(line[1], line[2], found, end + 4)
 
 
+def _read_fields(block: bytes) -> Fields | None:
+    found = _fields(block)
+    if found is not None and _is_common(block):
+        _known.keep(block, found)
+    return found
+
+
 def _is_common(block: bytes) -> bool:
+    if len(block) > REMEMBERED_BYTES:
+        return False
     lower = block.lower()
-    return len(block) <= REMEMBERED_BYTES and not any(secret in lower for secret in _SECRETS)
+    return not any(secret in lower for secret in _SECRETS)
 
 
 def _fields(block: bytes) -> Fields | None:
@@ -99,7 +111,3 @@ def _fields(block: bytes) -> Fields | None:
     if names.count(b"host") != 1 or not _HAVE_RULES.isdisjoint(names):
         return None
     return Fields(fields, names) if is_host(fields[names.index(b"host")][1]) else None
-
-
-# A client sends the same fields with each of its requests, and so do all clients of one kind.
-_known_fields = lru_cache(maxsize=MOST_REMEMBERED)(_fields)

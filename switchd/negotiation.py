@@ -264,9 +264,8 @@ def switching_head(candidate: Candidate, accept: Accept) -> bytes:
     """
     upgrade = candidate.upgrade if accept.upgrade is None else _layers(candidate, accept.upgrade)
     headers = checked(accept.headers, _NOT_IN_101, candidate.entry.name)
-    fields = (*advertisement(upgrade), *headers)
-    lines = [b"HTTP/1.1 101 Switching Protocols", *(name + b": " + value for name, value in fields), b"", b""]
-    return b"\r\n".join(lines)
+    fields = b"".join([b"%b: %b\r\n" % header for header in headers])
+    return b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: %b\r\nConnection: Upgrade\r\n%b\r\n" % (upgrade, fields)
 
 
 def connected_fields(candidate: Candidate, accept: Accept) -> tuple[Header, ...]:

@@ -13,12 +13,14 @@ This module knows the inside of Twisted's connections. tests/transports/test_int
 
 from __future__ import annotations
 
+import socket
+import sys
 from errno import EWOULDBLOCK
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from twisted.internet import tcp, unix
-from twisted.internet.address import IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from zope.interface import Attribute, Interface
@@ -32,6 +34,9 @@ JOINED_BYTES = 16_384
 
 MOST_PIECES = 1024
 """That the system takes in one call (IOV_MAX on Linux); more are joined."""
+
+MOST_REMEMBERED = 64
+"""Addresses that clients have reached, of which one is made once for all: more than most machines have."""
 
 
 class IHasTurn(Interface):
@@ -93,16 +98,27 @@ class Connection(tcp.Server):
     Args:
         sock: Its socket; and so on, as a port gives it to `tcp.Server`.
         turn: The reactor's.
+        is_undelayed: Whether it has TCP_NODELAY from its listener.
     """
 
     _read_bytes = tcp.Server.bufferSize
 
     def __init__(
-        self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any, *, turn: Turn
+        self,
+        sock: Any,
+        protocol: Any,
+        client: Any,
+        server: Any,
+        sessionno: int,
+        reactor: Any,
+        *,
+        turn: Turn,
+        is_undelayed: bool = False,
     ) -> None:
         # Not that of tcp.Server, which makes two texts for the log at once: half of what a connection costs there.
         tcp.Connection.__init__(self, sock, protocol, reactor)
         self._turn = turn
+        self._is_undelayed = is_undelayed
         if len(client) > 2:
             self._addressType = IPv6Address
         self.client, self.hostname = client, client[0]
@@ -119,6 +135,10 @@ class Connection(tcp.Server):
     def repstr(self) -> str:  # type: ignore[override]
         """What `repr` says."""
         return f"<{type(self._occupant).__name__} #{self.sessionno} on {self.server._realPortNumber}>"
+
+    def getHost(self) -> Any:
+        """See `ITransport`."""
+        return _address(*self.socket.getsockname()) if self._addressType is IPv4Address else super().getHost()
 
     @property
     def _occupant(self) -> Any:
@@ -139,6 +159,12 @@ class Connection(tcp.Server):
             self._read_bytes = self.bufferSize
         self.protocol.dataReceived(data)
         return None
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """See `ITCPTransport`. The system is not asked for what the socket has had from the beginning."""
+        if not (enabled and self._is_undelayed):
+            self._is_undelayed = False
+            super().setTcpNoDelay(enabled)
 
     def write(self, data: bytes) -> None:
         """See `ITransport`. What is rare is left to Twisted."""
@@ -173,6 +199,13 @@ class Connection(tcp.Server):
         self._turn.discard(self)
         super().stopWriting()
 
+    def doWrite(self) -> Any:
+        """See `IWriteDescriptor`. Where nothing is left but to close, Twisted's asks the system to send nothing."""
+        if self.disconnecting and not (self._tempDataBuffer or self.dataBuffer or self.producer is not None):
+            self.stopWriting()
+            return self._postLoseConnection()
+        return super().doWrite()
+
     def send(self) -> bool:
         """Send what is there, if sending is all there is to do.
 
@@ -180,13 +213,12 @@ class Connection(tcp.Server):
             Whether that is done. If not, `doWrite` does the rest, and tells of errors; if `dataBuffer` has anything
             in it now, then only when the socket can be written to again.
         """
-        # Are there bytes for one call, none left of an earlier one, and nothing to be done once they are sent: nobody
-        # to resume, nothing to close?
+        # Are there bytes for one call, none left of an earlier one, and nothing to be done once they are sent, but for
+        # closing: nobody to resume, no half to close?
         length = self._tempDataLen
         if (
             not 0 < length <= self.SEND_LIMIT
             or self.dataBuffer
-            or self.disconnecting
             or (self.producer is not None and (self.producerPaused or not self.streamingProducer))
             or self._aborting
             or self._writeDisconnecting
@@ -207,11 +239,19 @@ class Connection(tcp.Server):
         if sent < length:
             self.dataBuffer, self.offset = b"".join(pieces), sent
             return False
-        return True
+        return not self.disconnecting
+
+
+@lru_cache(MOST_REMEMBERED)
+def _address(host: str, port: int) -> IPv4Address:
+    """One of ours, of which there are few."""
+    return IPv4Address("TCP", host, port)
 
 
 class UNIXConnection(Connection, unix.Server):
     """The same of a UNIX listener."""
+
+    getHost = unix.Server.getHost
 
     def __init__(
         self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any, *, turn: Turn
@@ -224,6 +264,10 @@ class UNIXConnection(Connection, unix.Server):
     def send(self) -> bool:
         """See `Connection`."""
         return not self._sendmsgQueue and super().send()
+
+    def doWrite(self) -> Any:
+        """See `Connection`."""
+        return unix.Server.doWrite(self) if self._sendmsgQueue else super().doWrite()
 
 
 _KINDS: dict[tuple[Any, Any], type[Connection]] = {
@@ -241,4 +285,38 @@ def prepare(port: Any) -> None:
     if kind is not None:
         reactor = port.reactor
         turn = reactor.turn if IHasTurn.providedBy(reactor) else Turn(reactor)
-        port.transport = partial(kind, turn=turn)
+        listen(port)
+        port.transport = partial(kind, turn=turn, **_undelayed(port))
+
+
+def listen(port: Any) -> None:
+    """Have a port that listens accept by a `Listener`."""
+    port.socket = Listener(port.socket)
+    port.fileno = port.socket.fileno
+
+
+class Listener(socket.socket):
+    """A listening socket that remembers of what family those are that it accepts. Python's works it out each time.
+
+    Args:
+        listening: One of Python's, which is let go of.
+    """
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._kind = (listening.family, listening.type, listening.proto)
+        super().__init__(*self._kind, fileno=listening.detach())
+        self.setblocking(False)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """See Python's."""
+        accepting: Any = self
+        descriptor, address = accepting._accept()
+        return socket.socket(*self._kind, fileno=descriptor), address
+
+
+def _undelayed(port: Any) -> dict[str, bool]:
+    """Who sends once a turn has nothing to gain by TCP's delay. On Linux it is enough to say so once to a listener."""
+    if sys.platform != "linux" or port.addressFamily not in (socket.AF_INET, socket.AF_INET6):
+        return {}
+    port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    return {"is_undelayed": True}

@@ -13,6 +13,7 @@ This module knows the inside of Twisted's epoll reactor. tests/transports/test_i
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.main import installReactor
 from twisted.python import log
@@ -21,7 +22,7 @@ from zope.interface import implementer
 from switchd.transports.connections import Connection, IHasTurn, Turn
 
 try:
-    from twisted.internet.epollreactor import EPOLLIN, EPOLLOUT, EPollReactor
+    from twisted.internet.epollreactor import EPOLLIN, EPollReactor
 except ImportError as error:
     raise ImportError("it needs epoll, which only Linux has") from error
 
@@ -68,9 +69,36 @@ class TurnReactor(EPollReactor):
 
     doIteration = doPoll
 
+    def addReader(self, reader: Any) -> None:
+        """See `IReactorFDSet`. A connection is added again with each handover."""
+        if reader.fileno() not in self._reads:
+            super().addReader(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        """See `IReactorFDSet`. A connection is removed again and again as it is closed."""
+        descriptor = reader.fileno()
+        if descriptor in self._reads or descriptor < 0 or not isinstance(reader, Connection):
+            super().removeReader(reader)
+
+    def removeWriter(self, writer: Any) -> None:
+        """Likewise."""
+        descriptor = writer.fileno()
+        if descriptor in self._writes or descriptor < 0 or not isinstance(writer, Connection):
+            super().removeWriter(writer)
+
     def call(self, connection: Connection, descriptor: int, event: int) -> None:
         """Have a connection read or write."""
         self._guard(connection, self._doReadOrWrite, connection, descriptor, event)
+
+    def write(self, connection: Connection) -> None:
+        """What that comes to where there is something to be written, or to be done once all is."""
+        try:
+            why: Any = connection.doWrite()
+        except BaseException as error:  # as there: it is the reason
+            log.err()
+            why = error
+        if why:
+            self._guard(connection, self._disconnectSelectable, connection, why, False)
 
     def _read(self, connection: Connection) -> None:
         """What `_doReadOrWrite` comes to where there is something to be read and nothing else: nearly always."""
@@ -98,7 +126,7 @@ class _Turn(Turn):
 
     def _unsent(self, connection: Connection) -> None:
         if not connection.dataBuffer:
-            self._reactor.call(connection, connection.fileno(), EPOLLOUT)
+            self._reactor.write(connection)
         if connection.dataBuffer and connection.connected:
             self._reactor.addWriter(connection)
 

@@ -93,6 +93,20 @@ class TestOpenAndClosed:
         client.close()
         assert results(protocol.is_closed) == [protocol]
 
+    def test_asked_for_by_the_handler_as_it_ends(self, serve: Any) -> None:
+        class Late(Kept):
+            def onClose(self, wasClean: bool, code: Any, reason: Any) -> None:
+                self.seen = results(self.is_closed)
+
+        def drop(client: Client) -> None:
+            Late.made[0].dropConnection(abort=True)
+            client.wire.turn()
+
+        for end in (Client.close, lambda client: client.wire.reset(), drop):
+            end(Client(serve(Late)))
+            (protocol,) = Late.made
+            assert protocol.seen == [protocol]
+
     def test_asked_for_at_the_end(self, serve: Any) -> None:
         Client(serve(Kept)).wire.reset()
         (protocol,) = Kept.made
@@ -103,7 +117,7 @@ def test_what_is_said_of_the_connection_stays_when_it_is_lost(serve: Any) -> Non
     client = Client(serve(Kept))
     client.wire.reset()
     (protocol,) = Kept.made
-    assert protocol.transport_details.peer == "tcp4:192.0.2.1:50000"
+    assert protocol.transport_details.peer == protocol.peer == "tcp4:192.0.2.1:50000"
     assert protocol.http_request_path == "/ws"
     assert protocol.trafficStats.incomingWebSocketMessages == 0
 
@@ -343,7 +357,8 @@ def test_no_line_is_styled_for_nobody(serve: Any, ended: str, monkeypatch: pytes
     assert styled == []
 
 
-def test_a_connection_that_is_over_is_forgotten_at_once() -> None:
+@pytest.mark.parametrize("ended", ["close", "reset", "drop"])
+def test_a_connection_that_is_over_is_forgotten_at_once(ended: str) -> None:
     class Gone(WebSocketServerProtocol):
         made: list[Any] = []
 
@@ -355,7 +370,13 @@ def test_a_connection_that_is_over_is_forgotten_at_once() -> None:
     gc.collect()
     gc.disable()
     try:
-        client.close()
+        if ended == "close":
+            client.close()
+        elif ended == "reset":
+            client.wire.reset()
+        else:
+            Gone.made[0]().dropConnection(abort=True)
+            client.wire.turn()
         client.wire.transport.protocol = None
         assert Gone.made[0]() is None
     finally:

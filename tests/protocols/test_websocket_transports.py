@@ -113,7 +113,9 @@ async def test_autobahns_client_over_sockets(kind: str, tmp_path: Path) -> None:
         await connect(client)
         assert await client.closed == (True, 3000, None)
     addresses = (
-        "tcp4" if "haproxy" in kind else kind.removeprefix("stock:").replace("ssl", "tcp").replace("tcp", "tcp4")
+        "tcp4"
+        if "haproxy" in kind
+        else kind.removeprefix("stock:").removeprefix("tls:").replace("ssl", "tcp").replace("tcp", "tcp4")
     )
-    secure = "ssl" in kind
+    secure = "ssl" in kind or "tls" in kind
     assert client.heard == [f"{addresses} {secure}".encode(), b"x" * 1_000_000]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,12 @@ in_all_of_ours = pytest.mark.parametrize("at", OURS, indirect=True)
 
 
 class Counted:
-    """A socket that remembers the sizes that it was asked to send, and to receive."""
+    """A socket that remembers the sizes that it was asked to send and to receive, and how many options were set."""
 
     def __init__(self, wrapped: socket.socket) -> None:
         self.asked: list[int] = []
         self.read: list[int] = []
+        self.options = 0
         self._wrapped = wrapped
 
     def send(self, data: bytes) -> int:
@@ -57,6 +59,10 @@ class Counted:
     def sendmsg(self, pieces: list[bytes], *more: Any) -> int:
         self.asked.append(sum(map(len, pieces)))
         return self._wrapped.sendmsg(pieces, *more)
+
+    def setsockopt(self, *arguments: int) -> None:
+        self.options += 1
+        self._wrapped.setsockopt(*arguments)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wrapped, name)
@@ -354,6 +360,14 @@ class TestTheEnd:
         at.until(lambda: server.told)
         assert server.told == [ConnectionDone]
 
+    @in_all_of_ours
+    def test_closing_sends_nothing_where_nothing_was_written(self, at: Loop) -> None:
+        server = Server(lambda server, data: server.transport.loseConnection())
+        (client,) = connected(at, server)
+        client.send(b"x")
+        at.until(lambda: server.told)
+        assert (server.told, server.socket.asked) == ([ConnectionDone], [])
+
     @in_every_way
     def test_closing_waits_for_a_producer(self, at: Loop) -> None:
         def answer(server: Server, data: bytes) -> None:
@@ -502,7 +516,7 @@ class TestMistakes:
         server.transport.write(b"x")
         server.transport.loseConnection()
         at.turn()
-        assert server.socket.asked == [0]
+        assert not any(server.socket.asked)
         assert at.reactor.getWriters() == []
 
     @in_all_of_ours
@@ -543,6 +557,17 @@ class TestPrepare:
         server = Server()
         connected(at, server)
         assert isinstance(server.transport, Connection)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="where a socket has its listener's options by promise")
+    @pytest.mark.parametrize("at", [way for way in OURS if way.endswith("tcp")], indirect=True)
+    def test_its_tcp_connections_have_no_delay_from_the_beginning(self, at: Loop) -> None:
+        server = Server()
+        connected(at, server)
+        server.transport.setTcpNoDelay(True)
+        assert server.socket.options == 0
+        for enabled in (True, False, False, True):
+            server.transport.setTcpNoDelay(enabled)
+            assert server.transport.getTcpNoDelay() == enabled
 
     def test_any_other_is_left_as_it_is(self) -> None:
         class Port(tcp.Port):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
-from switchd.transports.connections import Connection, Turn, UNIXConnection
+from switchd.transports.connections import Connection, Listener, Turn, UNIXConnection
 
 epollreactor = pytest.importorskip("twisted.internet.epollreactor")
 
@@ -51,6 +52,11 @@ def connection(request: pytest.FixtureRequest) -> Any:
         (abstract.FileDescriptor, "_maybePauseProducer", ["self"]),
         (tcp.Connection, "doRead", ["self"]),
         (tcp.Connection, "_dataReceived", ["self", "data"]),
+        (abstract.FileDescriptor, "_postLoseConnection", ["self"]),
+        (tcp.Server, "setTcpNoDelay", ["self", "enabled"]),
+        (epollreactor.EPollReactor, "addReader", ["self", "reader"]),
+        (epollreactor.EPollReactor, "removeReader", ["self", "reader"]),
+        (epollreactor.EPollReactor, "removeWriter", ["self", "writer"]),
         (tcp.Server, "__init__", ["self", "sock", "protocol", "client", "server", "sessionno", "reactor"]),
         (unix.Server, "__init__", ["self", "sock", "protocol", "client", "server", "sessionno", "reactor"]),
         (ReactorBase, "runUntilCurrent", ["self"]),
@@ -95,9 +101,33 @@ def test_a_connection_of_ours_is_made_as_twisteds_is(twisteds: Any, ours: Any) -
         expected = vars(twisteds(*arguments))
         made = ours(*arguments, turn=turn)
         found = dict(vars(made))
-        assert found.pop("_turn") is turn
+        assert (found.pop("_turn"), found.pop("_is_undelayed")) == (turn, False)
         assert (expected.pop("logstr"), expected.pop("repstr")) == (made.logPrefix(), repr(made))
         assert found == expected
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
+def test_a_listener_of_ours_accepts_as_pythons_does(family: socket.AddressFamily, tmp_path: Path) -> None:
+    made: list[tuple[object, ...]] = []
+    for kind in (lambda listening: listening, Listener):
+        with socket.socket(family) as one, socket.socket(family) as client:
+            hosts = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+            name: Any = (hosts[family], 0) if family in hosts else str(tmp_path / str(len(made)))
+            one.bind(name)
+            one.listen()
+            one.setblocking(False)
+            listening = kind(one)
+            with listening:
+                with pytest.raises(BlockingIOError):
+                    listening.accept()
+                client.connect(listening.getsockname())
+                accepted, address = listening.accept()
+                with accepted:
+                    assert address == client.getsockname()
+                    kinds = (type(accepted), accepted.family, accepted.type, accepted.proto)
+                    made.append((*kinds, accepted.gettimeout(), accepted.get_inheritable()))
+                assert listening.gettimeout() == 0
+    assert made[0] == made[1]
 
 
 def test_losing_a_connection_stops_its_writing(connection: Any) -> None:
@@ -117,6 +147,8 @@ def test_the_epoll_reactor_keeps_what_it_watches_by_descriptor() -> None:
     reactor: Any = epollreactor.EPollReactor()
     watched = set(reactor._selectables.values())
     assert watched == reactor._internalReaders
+    assert reactor._reads == set(reactor._selectables)
+    assert reactor._writes == set()
     assert not reactor._justStopped
     assert reactor._poller.poll(0, len(watched)) == []
     for reader in watched:

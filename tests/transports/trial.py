@@ -9,6 +9,7 @@ process, and the one that is made for each test of `twisted.internet.test`.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.reactors import installReactor
@@ -32,10 +33,10 @@ def main(kind: str, *arguments: str) -> None:
 
 
 def use_our_connections() -> None:
-    """Have every listening port of this process make connections of ours."""
+    """Have every listening port of this process accept and make connections as ours do."""
     from twisted.internet import tcp, unix
 
-    from switchd.transports.connections import Connection, Turn, UNIXConnection
+    from switchd.transports.connections import Connection, Turn, UNIXConnection, listen
 
     def turn(reactor: Any) -> Turn:
         # Kept by the reactor, since these tests swap what is inside one for what is inside another.
@@ -45,8 +46,16 @@ def use_our_connections() -> None:
     def connections(kind: Any) -> Any:
         return lambda port, *arguments: kind(*arguments, turn=turn(port.reactor))
 
-    tcp.Port.transport = connections(Connection)
-    unix.Port.transport = connections(UNIXConnection)
+    def listening(start: Callable[[Any], None]) -> Any:
+        def start_listening(port: Any) -> None:
+            start(port)
+            listen(port)
+
+        return start_listening
+
+    for kind, ours in ((tcp.Port, Connection), (unix.Port, UNIXConnection)):
+        kind.transport = connections(ours)
+        kind.startListening = listening(kind.startListening)  # type: ignore[method-assign]
 
 
 def skip_what_our_reactor_does_not() -> None:

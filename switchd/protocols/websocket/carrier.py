@@ -111,7 +111,7 @@ class MessageTransport:
 
 
 @implementer(IDrain)
-class Carrier(Channel, Lean):  # type: ignore[misc]  # autobahn says twice what `peer` is
+class Carrier(Channel, Lean):
     """Carries a Twisted protocol.
 
     Args:

@@ -48,7 +48,7 @@ from switchd.protocols.websocket.frames import (
     missing,
     whole,
 )
-from switchd.protocols.websocket.lean import Link, Statistics, details
+from switchd.protocols.websocket.lean import Link, Statistics, details, has_been_asked_for
 
 if TYPE_CHECKING:
     from switchd.protocols.websocket.options import Options
@@ -145,7 +145,7 @@ class Channel(WebSocketServerProtocol):
         link.is_plain = self._switchd_is_plain()
         self.state = OPEN
         if self.autoPingInterval:
-            self.autoPingPendingCall = terms.reactor.callLater(self.autoPingInterval, self._sendAutoPing)
+            self.autoPingPendingCall = terms.timer.call_later(self.autoPingInterval, self._sendAutoPing)
         if self.trackedTimings:
             self.trackedTimings.track("onOpen")
         terms.opened(self)
@@ -527,6 +527,21 @@ class Channel(WebSocketServerProtocol):
         super()._invalid_payload(reason)
         return True
 
+    def dropConnection(self, abort: bool = False) -> None:
+        """See autobahn's, which makes `is_closed` to fire it, with the instance as its result: a circle, and for nobody
+        if nobody has asked for it."""
+        if self.state == CLOSED or has_been_asked_for(self, "is_closed"):
+            super().dropConnection(abort)
+        elif self.wasClean:
+            self.unregisterProducer()
+            self.droppedByMe = True
+            self.state = CLOSED
+            self._closeConnection(abort)
+        else:
+            _ = self.is_closed  # as long as it is not fired by being made
+            super().dropConnection(abort)  # also tells the log what was not clean
+            del self.is_closed
+
     def _closeConnection(self, abort: bool = False) -> None:
         link = self._switchd
         link.terms.left(self)
@@ -538,7 +553,7 @@ class Channel(WebSocketServerProtocol):
             # autobahn would reset the connection also where both sides have said goodbye.
             link.flow.close()
             seconds = link.terms.options.close_seconds
-            link.deadline = link.terms.reactor.callLater(seconds, self.transport.abortConnection)
+            link.deadline = link.terms.timer.call_later(seconds, self.transport.abortConnection)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is over, or there was never to be one."""
@@ -547,7 +562,7 @@ class Channel(WebSocketServerProtocol):
             super().connectionLost(reason)
         finally:
             for call in (link.deadline, self.closeHandshakeTimeoutCall):
-                if call is not None and call.active():
+                if call is not None:
                     call.cancel()
             if link.flow is not None:
                 link.flow.lost()

@@ -91,6 +91,11 @@ class Statistics(TrafficStats):
     outgoingOctetsAppLevel = _Sum("sent_octets")
 
 
+def has_been_asked_for(instance: Any, name: str) -> bool:
+    """Whether there is such an attribute already, or it would be made now."""
+    return name in vars(instance)
+
+
 class Link:
     """What switchd remembers of one WebSocket. Its names are no names of a handler's.
 
@@ -101,8 +106,6 @@ class Link:
         accepted: The compression that has been agreed on.
         compression: The same at work, a `Compression`, once it is open.
         is_made: Whether autobahn's `connectionMade` has been reached.
-        is_over: Whether its connection is lost.
-        is_unasked: Whether its `is_closed` was made for nobody.
         when_open: Its `is_open`, if anybody has asked for that before it was.
         statistics: Its `trafficStats`, once there is something to count.
         send_queue: What leaves piece by piece, for tests, as autobahn does it; None as long as there was nothing.
@@ -127,9 +130,7 @@ class Link:
         "head",
         "incoming",
         "is_made",
-        "is_over",
         "is_plain",
-        "is_unasked",
         "lacking",
         "secure",
         "send_queue",
@@ -145,8 +146,6 @@ class Link:
         self.accepted: Any = None
         self.compression: Any = None
         self.is_made = False
-        self.is_over = False
-        self.is_unasked = False
         self.when_open: Deferred[None] | None = None
         self.statistics: Any = None
         self.send_queue: deque[Any] | None = None
@@ -170,10 +169,8 @@ def _is_open(protocol: Any) -> Deferred[None]:
 
 
 def _is_closed(protocol: Any) -> Deferred[Any]:
-    link = protocol._switchd
-    link.is_unasked = link.is_made and protocol.state == WebSocketProtocol.STATE_CLOSED
     closed: Deferred[Any] = Deferred()
-    if link.is_over:
+    if protocol._switchd.is_made and protocol.state == WebSocketProtocol.STATE_CLOSED:
         closed.callback(protocol)
     return closed
 
@@ -246,6 +243,7 @@ class Lean(WebSocketServerProtocol):
     _transport_details: Any = Lazy(details)
     is_closed: Any = Lazy(_is_closed)
     is_open: Any = Lazy(_is_open)
+    peer: Any = Lazy(lambda self: peer2str(self.transport))
     send_queue: Any = Lazy(_send_queue)
     utf8validator: Any = Lazy(lambda self: Utf8Validator())
     websocket_extensions_in_use: Any = Lazy(_compression_in_use)
@@ -310,7 +308,6 @@ class Lean(WebSocketServerProtocol):
 
     def connectionMade(self) -> None:
         """See autobahn's."""
-        self.peer = peer2str(self.transport)
         self.transport.setTcpNoDelay(self.tcpNoDelay)
         self._connectionMade()
 
@@ -336,14 +333,11 @@ class Lean(WebSocketServerProtocol):
             super().connectionLost(reason)
 
     def _connectionLost(self, reason: Any) -> None:
+        if self.state != WebSocketProtocol.STATE_CLOSED and not has_been_asked_for(self, "is_closed"):
+            # autobahn would make it, to fire it with the instance as its result: a circle that nobody has asked for.
+            self.state = WebSocketProtocol.STATE_CLOSED
         WebSocketProtocol._connectionLost(self, reason)
         self.factory.countConnections -= 1
-        link = self._switchd
-        link.is_over = True
-        if link.is_unasked:
-            # Made by autobahn, to fire it with the instance as its result: a circle that nobody has asked for.
-            link.is_unasked = False
-            del self.is_closed
 
 
 def hidden(cls: type) -> tuple[str, ...]:

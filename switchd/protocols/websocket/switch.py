@@ -13,7 +13,7 @@ from zope.interface import implementer
 from switchd.interfaces import Accept, Answer, Context, Header, ISwitch, Offer, Refuse, Request
 from switchd.protocols.websocket import deflate, handlers, handshake, head, options, origins
 from switchd.protocols.websocket.opening import Opening, Welcome, fields
-from switchd.protocols.websocket.terms import Terms, adopt, set_clock, terms_for
+from switchd.protocols.websocket.terms import Terms, Timer, adopt, set_timer, terms_for
 
 _AT_ONCE = (Welcome, Refuse)
 
@@ -50,7 +50,8 @@ class WebSocket:
         self._count = 0
         if self._factory.allowedOrigins != ["*"]:
             raise ValueError("its factory has allowedOrigins, which are not used here: set origins instead")
-        set_clock(self._factory, context.reactor)
+        self._timer = Timer(context.reactor)
+        set_timer(self._factory, self._timer)
 
     def offer(self, request: Request, offer: Offer) -> Any:
         """See `ISwitch`."""
@@ -110,7 +111,9 @@ class WebSocket:
             opened, left = _nothing, _nothing
             if isinstance(factory, handlers.HandlerFactory):
                 opened, left = factory.opened, factory.left
-            found = self._terms[cls] = terms_for(cls, factory, settings, self._reactor, opened, left, self._lost)
+            found = self._terms[cls] = terms_for(
+                cls, factory, settings, self._reactor, self._timer, opened, left, self._lost
+            )
         return found
 
     def _options_for(self, cls: type) -> options.Options:

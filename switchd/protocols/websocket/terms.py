@@ -13,12 +13,59 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 from autobahn.twisted.websocket import WebSocketServerProtocol
 
+from switchd.deadlines import Deadlines
 from switchd.protocols.websocket.channel import Channel
 from switchd.protocols.websocket.deflate import Settings
 from switchd.protocols.websocket.lean import Lean, Link, hidden
 
 if TYPE_CHECKING:
     from switchd.protocols.websocket.options import Options
+
+
+MOST_LENGTHS = 8
+"""Of waits that share a timer of the reactor's: the settings have three, and few handlers have their own."""
+
+
+class Timer:
+    """Stands for the timer of autobahn's factories, which takes its time from a reactor of its own choice.
+
+    Nearly all WebSockets wait as long as the others, for a ping or for the end, and so they share a timer.
+
+    Args:
+        reactor: The clock.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._deadlines: dict[float, Deadlines] = {}
+
+    def call_later(self, seconds: float, late: Callable[[], object]) -> Wait:
+        """Call `late` when the time is up, unless what is returned is cancelled first."""
+        deadlines = self._deadlines.get(seconds)
+        if deadlines is None:
+            deadlines = Deadlines(self._reactor, seconds)
+            if len(self._deadlines) < MOST_LENGTHS:
+                self._deadlines[seconds] = deadlines
+        wait = Wait(deadlines)
+        deadlines.start(wait, late)
+        return wait
+
+
+class Wait:
+    """Something that waits.
+
+    Args:
+        deadlines: Where.
+    """
+
+    __slots__ = ("_deadlines",)
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self._deadlines = deadlines
+
+    def cancel(self) -> None:
+        """It does not wait any more, if it did."""
+        self._deadlines.stop(self)
 
 
 @frozen(eq=False)
@@ -28,6 +75,7 @@ class Terms:
     Attributes:
         options: The bounds.
         reactor: The clock.
+        timer: What each waits with.
         opened: Called with each when it is open.
         left: Called with it when it is open no more, at least once.
         lost: Called with it once, when it is over, whether it was ever open or not.
@@ -44,6 +92,7 @@ class Terms:
 
     options: Options
     reactor: Any
+    timer: Timer
     opened: Callable[[Any], object]
     left: Callable[[Any], object]
     lost: Callable[[Any], object]
@@ -64,6 +113,7 @@ def terms_for(
     factory: Any,
     options: Options,
     reactor: Any,
+    timer: Timer,
     opened: Callable[[Any], object],
     left: Callable[[Any], object],
     lost: Callable[[Any], object],
@@ -87,6 +137,7 @@ def terms_for(
     return Terms(
         options,
         reactor,
+        timer,
         opened,
         left,
         lost,
@@ -190,13 +241,6 @@ def _sees_frames(cls: Any) -> bool:
     return any(getattr(own, name) is not getattr(WebSocketServerProtocol, name) for name in _OF_FRAMES)
 
 
-@frozen
-class _Timer:
-    """Stands for the timer of autobahn's factories, which takes its time from a reactor of its own choice."""
-
-    call_later: Callable[..., Any]
-
-
-def set_clock(factory: Any, reactor: Any) -> None:
-    """Have a factory's protocols take their time from `reactor`."""
-    factory._batched_timer = _Timer(reactor.callLater)
+def set_timer(factory: Any, timer: Timer) -> None:
+    """Have a factory's protocols wait with `timer`."""
+    factory._batched_timer = timer
