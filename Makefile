@@ -56,7 +56,7 @@ clean:          ## remove what the other words have made
 # Stamp files: what is installed stays until setup.cfg changes. The install is an editable one.
 
 $(VENV)/serve: setup.cfg pyproject.toml | $(VENV)/bin/pip
-	$(VENV)/bin/python $(PIP) install -e .
+	$(VENV)/bin/python $(PIP) install -e '.[speedups]'
 	@touch $@
 
 $(VENV)/test: setup.cfg pyproject.toml | $(VENV)/bin/pip

@@ -23,6 +23,8 @@ from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.python import log
+from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
 READ_BYTES = 262_144
@@ -34,6 +36,8 @@ JOINED_BYTES = 16_384
 
 MOST_PIECES = 1024
 """That the system takes in one call (IOV_MAX on Linux); more are joined."""
+
+_DONE = Failure(CONNECTION_DONE)
 
 MOST_REMEMBERED = 64
 """Addresses that clients have reached, of which one is made once for all: more than most machines have."""
@@ -87,7 +91,7 @@ class Turn:
         self._reactor.callLater(0, self.end)
 
     def _unsent(self, connection: Connection) -> None:
-        if connection.connected:
+        if connection.connected and not connection.end():
             # The reactor waits for the system, does what comes after the last byte, meets an error again.
             self._reactor.addWriter(connection)
 
@@ -199,12 +203,30 @@ class Connection(tcp.Server):
         self._turn.discard(self)
         super().stopWriting()
 
+    @property
+    def _is_done(self) -> bool:
+        """Whether nothing is left but to close."""
+        return bool(self.disconnecting) and not (self._tempDataBuffer or self.dataBuffer or self.producer is not None)
+
     def doWrite(self) -> Any:
         """See `IWriteDescriptor`. Where nothing is left but to close, Twisted's asks the system to send nothing."""
-        if self.disconnecting and not (self._tempDataBuffer or self.dataBuffer or self.producer is not None):
+        if self._is_done:
             self.stopWriting()
             return self._postLoseConnection()
         return super().doWrite()
+
+    def end(self) -> bool:
+        """Close, if that is all that is left to do. Whether it was.
+
+        Left to the poller, it could be told first that the peer has closed, too, and take that for a loss.
+        """
+        if not self._is_done or self.TLS:
+            return False
+        try:
+            self.connectionLost(_DONE)
+        except Exception:
+            log.err(system=self.logPrefix())
+        return True
 
     def send(self) -> bool:
         """Send what is there, if sending is all there is to do.
@@ -265,9 +287,9 @@ class UNIXConnection(Connection, unix.Server):
         """See `Connection`."""
         return not self._sendmsgQueue and super().send()
 
-    def doWrite(self) -> Any:
-        """See `Connection`."""
-        return unix.Server.doWrite(self) if self._sendmsgQueue else super().doWrite()
+    @property
+    def _is_done(self) -> bool:
+        return super()._is_done and not self._sendmsgQueue
 
 
 _KINDS: dict[tuple[Any, Any], type[Connection]] = {

@@ -79,6 +79,7 @@ class Server:
         folder: Where it is started.
         arguments: switchd's own.
         reactor: Which of twistd's reactors it runs on. Empty: the one that is twistd's choice.
+        program: The twistd. None: that of the environment in which the tests run.
 
     Attributes:
         host: Where it listens, by the last line of the log that said so.
@@ -87,13 +88,14 @@ class Server:
         status: How the process ended, negative for a signal; None while nobody has waited for that.
     """
 
-    def __init__(self, folder: Path, *arguments: str, reactor: str = "") -> None:
+    def __init__(self, folder: Path, *arguments: str, reactor: str = "", program: Path | None = None) -> None:
         self.host = ""
         self.port = 0
         self.tracebacks = False
         self.status: int | None = None
+        choice = ["--reactor", reactor] if reactor else []
         self._process = subprocess.Popen(
-            [TWISTD, *(["--reactor", reactor] if reactor else []), "-n", "--pidfile=", "switchd", *arguments],
+            [program or TWISTD, *choice, "-n", "--pidfile=", "switchd", *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -186,6 +186,18 @@ class TestATurn:
             assert at.receive(client, 18) == b"one,two,three,four"
         assert [other.socket.asked for other in others] == [[18]] * 3
 
+    @in_all_of_ours
+    def test_who_is_to_be_closed_is_closed_also_where_its_peer_has_gone_meanwhile(self, at: Loop) -> None:
+        def close(server: Server, data: bytes) -> None:
+            server.transport.loseConnection()
+            client.close()
+
+        server = Server(close)
+        (client,) = connected(at, server)
+        client.send(b"x")
+        at.until(lambda: bool(server.told))
+        assert server.told == [ConnectionDone]
+
     @in_every_way
     def test_a_pull_producer_is_asked_once_a_turn(self, at: Loop) -> None:
         class Pulled(Server):

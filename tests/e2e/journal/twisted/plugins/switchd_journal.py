@@ -1,0 +1,3 @@
+from switchd.interfaces import SwitchPlugin
+
+journal = SwitchPlugin("journal", b"journal", "journal:Journal")
