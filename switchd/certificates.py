@@ -186,6 +186,7 @@ class _Silent(Factory):
         self.doStart = factory.doStart  # type: ignore[method-assign]
         self.doStop = factory.doStop  # type: ignore[method-assign]
         self.buildProtocol = factory.buildProtocol  # type: ignore[method-assign]
+        self.logPrefix = factory.logPrefix  # type: ignore[method-assign]
 
 
 # The files
