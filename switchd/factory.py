@@ -264,8 +264,10 @@ class SwitchFactory(Site):
         return channel
 
     def resume_http2(self, connection: Connection, asked: Asked, settings: bytes | None) -> http2.Session:
-        if settings is None:  # else its token is on the stack already
+        if settings is None:
+            # Agreed on by ALPN, which opens no stream for an answer: the client asks again, on one of its own.
             self._became(connection, b"h2", asked.path)
+            return http2.Session(self, connection)
         return http2.Session(self, connection, asked, settings)
 
     def began_http2(self, connection: Connection) -> http2.Session:

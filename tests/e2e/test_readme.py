@@ -1,4 +1,4 @@
-"""README.md, docs/handover.md, docs/tls.md, docs/websocket.md: everything that they show is typed, and prints what they say."""
+"""README.md and the pages on handover, TLS, WebSocket: everything that they show is typed, and prints what they say."""
 
 from __future__ import annotations
 
