@@ -134,7 +134,7 @@ class Certificates:
                 caCerts=identity.authorities,
             )
             made.getContext()  # where OpenSSL says what it thinks of them
-        except (SSL.Error, ValueError) as error:
+        except (SSL.Error, crypto.Error, ValueError) as error:
             raise UnusableOptions(Mistake("certificate", f"OpenSSL does not take it: {in_words(error)}")) from error
         return made
 
@@ -186,6 +186,7 @@ class _Silent(Factory):
         self.doStart = factory.doStart  # type: ignore[method-assign]
         self.doStop = factory.doStop  # type: ignore[method-assign]
         self.buildProtocol = factory.buildProtocol  # type: ignore[method-assign]
+        self.logPrefix = factory.logPrefix  # type: ignore[method-assign]
 
 
 # The files
@@ -263,14 +264,17 @@ def _stamp(path: Path) -> _Stamp:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, is_secret: bool = False) -> bytes:
     try:
         with open(path, "rb") as opened:
             content = opened.read(FILE_BYTES + 1)
+            mode = os.fstat(opened.fileno()).st_mode
     except OSError as error:
         raise _Wrong(f"{path} cannot be read: {error.strerror}") from error
     if len(content) > FILE_BYTES:
         raise _Wrong(f"{path} is longer than {FILE_BYTES} bytes")
+    if is_secret and mode & stat.S_IROTH:  # a group may well be meant to: it is often one that is there for this
+        events.log(events.ExposedKey(str(path)))
     return content
 
 
@@ -283,16 +287,13 @@ def _certificates(path: Path) -> list[x509.Certificate]:
 
 
 def _private_key(path: Path) -> Any:
-    content = _content(path)
+    content = _content(path, is_secret=True)
     try:
-        key = load_pem_private_key(content, None)
+        return load_pem_private_key(content, None)
     except TypeError as error:
         raise _Wrong(f"{path} is locked with a passphrase, which nobody could type; expected a key without") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise _Wrong(f"{path} holds no sound private key in PEM; expected -----BEGIN PRIVATE KEY-----") from error
-    if os.stat(path).st_mode & stat.S_IROTH:
-        events.log(events.ExposedKey(str(path)))
-    return key
 
 
 def _belong_together(certificate: x509.Certificate, key: Any) -> bool:

@@ -280,11 +280,11 @@ class SwitchFactory(Site):
         return channel
 
     def resume_http2(self, connection: Connection, asked: Asked, settings: bytes | None) -> http2.Session:
-        if settings is not None:  # its token is on the stack already
-            return http2.Session(self, connection, asked, settings)
-        # By ALPN the first stream is the client's, as all are: there is none on which to answer what it asked before.
-        self._became(connection, b"h2", asked.path)
-        return http2.Session(self, connection)
+        if settings is None:
+            # Agreed on by ALPN, which opens no stream for an answer: the client asks again, on one of its own.
+            self._became(connection, b"h2", asked.path)
+            return http2.Session(self, connection)
+        return http2.Session(self, connection, asked, settings)
 
     def began_http2(self, connection: Connection) -> http2.Session:
         """A connection speaks HTTP/2 from its first byte."""

@@ -179,7 +179,8 @@ class ISession(Interface):
 
         "The first action after changing protocol must be a response to the initial request" (RFC 9110
         section 7.8). Where its transport is a TLS session whose handshake is not over, it waits for that.
-        The answer is ordinary HTTP; the offers that `request` made are not considered again.
+        The answer is ordinary HTTP; the offers that `request` made are not considered again. HTTP/2 by ALPN has no
+        stream for the answer: there the client asks again.
 
         Args:
             alpn: The HTTP version to speak, by its ALPN name.

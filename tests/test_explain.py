@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from zope.interface import implementer
 
 from switchd.config import Limits
 from switchd.errors import RequestError
 from switchd.explain import explain, read
-from switchd.interfaces import Answer, Early, Refuse
+from switchd.interfaces import Answer, Early, IEncrypts, Refuse
 from switchd.negotiation import Entry
 from switchd.routes import Routes
 from tests.serving import HEAD, PLAIN, SWITCH, SWITCHED, Accepts, Says
@@ -181,3 +182,15 @@ class TestWhatIsTold:
     def test_what_the_request_says_cannot_reach_a_terminal(self) -> None:
         lines = explained(HEAD % b"/%1b[31m" + b"\r\n") + explained(SWITCH.replace(b"GET", b"X'Y"))
         assert all(line.isprintable() for line in lines)
+
+
+def test_where_encryption_is_required_nothing_else_is_asked_in_clear() -> None:
+    @implementer(IEncrypts)
+    class Encrypts(Says):
+        """A switch to something encrypted."""
+
+    tls = Entry("/", "tls", (b"TLS/1.3",), Encrypts(), require=True, also=(b"TLS/1.0",))
+    lines = explained(SWITCH, entry(Accepts()), tls)
+    assert "rule:      no offered protocol is served on this path (RFC 9110 section 7.8)" in lines
+    assert "answer:    it is answered 426, because a switch on this path is required" in lines
+    assert "Upgrade: TLS/1.3" in lines

@@ -85,6 +85,7 @@ def test_a_built_in_imports_no_more_than_a_third_party_would(name: Path) -> None
         ("switchd.certificates", "twisted.internet.reactor"),
         ("switchd.client.strings", "twisted.internet.reactor"),
         ("switchd.factory", "twisted.internet.reactor"),
+        ("switchd.protocols.tls", "twisted.internet.reactor"),
         ("switchd.service", "twisted.internet.reactor"),
         ("switchd.tap", "twisted.internet.reactor"),
         ("switchd.testing", "twisted.internet.reactor"),
@@ -96,6 +97,7 @@ def test_a_built_in_imports_no_more_than_a_third_party_would(name: Path) -> None
         ("twisted.plugins.switchd_endpoint", "twisted.internet.endpoints"),
         ("twisted.plugins.switchd_reactor", "switchd.transports.epoll"),
         ("twisted.plugins.switchd_tap", "switchd.tap"),
+        ("twisted.plugins.switchd_tls", "switchd.protocols.tls"),
         ("twisted.plugins.switchd_websocket", "switchd.protocols.websocket.switch"),
     ],
 )

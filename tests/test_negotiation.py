@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from zope.interface import implementer
 
 from switchd.errors import BadAnswer
-from switchd.interfaces import Accept, Answer, ISwitch, Offer, Refuse, Request
+from switchd.interfaces import Accept, Answer, IEncrypts, ISwitch, Offer, Refuse, Request
 from switchd.negotiation import (
     MOST_ASKED,
     Candidate,
@@ -21,6 +22,7 @@ from switchd.negotiation import (
     lists,
     offers,
     refusal,
+    required,
     switching_head,
     tokens,
     unclaimed,
@@ -189,6 +191,57 @@ class TestUnclaimed:
         self, entries: list[Entry], offered: tuple[Offer, ...], expected: Unclaimed
     ) -> None:
         assert unclaimed(entries, offered, lambda: False) is expected
+
+
+@implementer(ISwitch, IEncrypts)
+class Encrypts(Never):
+    """A switch to something encrypted."""
+
+
+class TestEncryption:
+    """What an entry with an `IEncrypts` means, required or not."""
+
+    def entries(self, require: bool) -> list[Entry]:
+        tls = Entry("/", "tls", (b"TLS/1.3",), Encrypts(), require, also=(b"TLS/1.0",))
+        return [entry(b"addone"), tls, entry(b"other", require=True)]
+
+    @pytest.mark.parametrize(
+        ("require", "secure", "asked"),
+        [
+            (False, False, [b"addone", b"TLS/1.0", b"TLS/1.3"]),
+            (True, False, [b"TLS/1.0", b"TLS/1.3"]),
+            (True, True, [b"addone", b"TLS/1.0", b"TLS/1.3"]),
+        ],
+    )
+    @pytest.mark.parametrize("prefer", ["client", "server"])
+    def test_required_means_that_nothing_else_is_offered_in_clear(
+        self, require: bool, secure: bool, asked: list[bytes], prefer: str
+    ) -> None:
+        wanted = evolve(request(upgrade=b"addone, TLS/1.0, TLS/1.3"), secure=secure)
+        found = candidates(wanted, b"HTTP/1.1", self.entries(require), prefer)
+        assert [bytes(each.offer) for each in found.found] == asked
+
+    def test_required_in_clear_leaves_an_offer_of_something_else_unknown(self) -> None:
+        found = candidates(request(upgrade=b"addone"), b"HTTP/1.1", self.entries(True))
+        assert (found.found, found.rule, found.offers) == ((), Rule.UNKNOWN, (Offer(b"addone"),))
+
+    @pytest.mark.parametrize(
+        ("secure", "expected", "demanded"),
+        [(False, Unclaimed.REQUIRED, b"TLS/1.3"), (True, Unclaimed.ORDINARY, b"")],
+    )
+    def test_required_is_satisfied_by_a_connection_that_is_encrypted(
+        self, secure: bool, expected: Unclaimed, demanded: bytes
+    ) -> None:
+        entries = self.entries(True)[:2]
+        assert unclaimed(entries, (), lambda: secure) is expected
+        assert required(entries, secure) == demanded
+
+    def test_another_switch_may_be_required_besides(self) -> None:
+        assert unclaimed(self.entries(True), (), lambda: True) is Unclaimed.REQUIRED
+        assert required(self.entries(True), True) == b"other"
+
+    def test_further_tokens_are_answered_to_and_not_listed(self) -> None:
+        assert tokens(self.entries(False)) == b"addone, TLS/1.3, other"
 
 
 class TestSwitchingHead:

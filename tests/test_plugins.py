@@ -392,6 +392,76 @@ def test_wrong_options_are_named_by_their_keys(write: Write) -> None:
     ]
 
 
+def test_what_a_switch_finds_wrong_with_its_options_is_named_by_their_keys(write: Write) -> None:
+    text = """
+        from attrs import frozen
+        from switchd.errors import Mistake, UnusableOptions
+        from switchd.interfaces import ISwitch, NoOptions, SwitchPlugin
+        from zope.interface import implementer
+
+        @implementer(ISwitch)
+        class Picky:
+            Options = NoOptions
+            def __init__(self, options, context):
+                raise UnusableOptions(Mistake("file", "is empty"), Mistake("other", "is full"))
+            def offer(self, request, offer): ...
+
+        picky = SwitchPlugin("picky", b"picky", f"{__name__}:Picky")
+        """
+    write("a", text)
+    assert bound(switch("picky", "switch[3]")) == ["switch[3].file: is empty", "switch[3].other: is full"]
+
+
+CLAIMS = """
+    from switchd.interfaces import SwitchPlugin
+    one = SwitchPlugin("one", (b"a", b"Shared/1"), "twisted.protocols.wire:Echo")
+    two = SwitchPlugin("two", (b"b",), "twisted.protocols.wire:Echo", also=(b"shared/1",))
+    three = SwitchPlugin("three", (b"shared/2", b"shared"), "twisted.protocols.wire:Echo")
+"""
+
+
+@pytest.mark.parametrize(
+    ("tables", "mistakes"),
+    [
+        pytest.param(
+            [("/", "one"), ("/", "two")],
+            ['switch[1].protocol: "two" claims the token "shared/1", and so does "one" of switch[0] on the same path'],
+            id="two plugins",
+        ),
+        pytest.param(
+            [("/a", "two"), ("/a/", "one")],
+            ['switch[1].protocol: "one" claims the token "Shared/1", and so does "two" of switch[0] on the same path'],
+            id="the same path in other words",
+        ),
+        pytest.param([("/", "one"), ("/a", "two")], [], id="two paths"),
+        pytest.param([("/", "one"), ("/", "one")], [], id="one plugin twice"),
+        pytest.param([("/", "one"), ("/", "three")], [], id="another version"),
+    ],
+)
+def test_a_token_is_claimed_by_one_plugin_on_a_path(
+    write: Write, tables: list[tuple[str, str]], mistakes: list[str]
+) -> None:
+    write("a", CLAIMS)
+    switches = [Switch(path, name, key=f"switch[{index}]") for index, (path, name) in enumerate(tables)]
+    entries, found_wrong = bind(switches, found(), REACTOR, FOLDER)
+    assert [f"{mistake.key}: {mistake.problem}" for mistake in found_wrong] == mistakes
+    assert len(entries) == len(tables)
+
+
+@pytest.mark.parametrize(
+    ("also", "error"),
+    [
+        ('"x"', 'the further tokens of "it" must be a tuple; this is "x"'),
+        ('("x",)', """the tokens of "it" must be bytes, each a protocol; this is 'x'"""),
+        ('(b"a b",)', """the tokens of "it" must be bytes, each a protocol; this is b'a b'"""),
+    ],
+)
+def test_further_tokens_must_be_tokens_too(write: Write, also: str, error: str) -> None:
+    write("a", f'from switchd.interfaces import SwitchPlugin\nit = SwitchPlugin("it", b"it", "nowhere:It", {also})')
+    (broken,) = found().broken
+    assert broken.error == error
+
+
 def test_everything_wrong_is_reported_at_once_and_the_rest_is_made(write: Write) -> None:
     write("echo", ECHO)
     entries, mistakes = bind(

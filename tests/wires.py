@@ -182,7 +182,6 @@ class TLSWire(Wire):
         return [str(each.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value) for each in chain]
 
     def _start(self, client: SSL.Context | None) -> None:
-        self.error: SSL.Error | None = None
         self._engine = SSL.Connection(client_tls() if client is None else client, None)
         self._engine.set_connect_state()
         self._plain = bytearray()
@@ -244,8 +243,8 @@ class TLSWire(Wire):
                 pass
             except SSL.SysCallError:
                 return
-            except SSL.Error as error:
-                self.error = error  # the server has taken leave with an alert; what we have to say to that is sent
+            except SSL.Error:
+                pass  # the server has taken leave with an alert; what we have to say to that is sent
             try:
                 data = self._engine.bio_read(65536)
             except SSL.WantReadError:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hyperframe.frame import Frame, SettingsFrame
+from hyperframe.frame import SettingsFrame
 from OpenSSL import SSL
 from twisted.internet.task import Clock
 
@@ -479,12 +479,23 @@ def test_h2c_in_tls_is_left(serve: Serve) -> None:
     assert statuses(client.take()) == [200]
 
 
-def test_alpn_may_ask_for_http2(serve: Serve) -> None:
-    site = serve()
-    client = upgraded(site, alpn=[b"h2", b"http/1.1"])
-    assert client.alpn == b"h2"
-    frame, _ = Frame.parse_frame_header(memoryview(client.received[:9]))
-    assert isinstance(frame, SettingsFrame)
+@pytest.mark.parametrize("require", [False, True])
+def test_alpn_may_ask_for_http2(serve: Serve, require: bool) -> None:
+    """It has no stream for the answer to the request that was an Upgrade; the client asks again."""
+
+    def connect(server: Any, clock: Clock) -> TLSWire:
+        wire = Wire(server, clock)
+        wire.send(OPTIONS + TLS + b"\r\n")
+        assert bytes(wire.take()) == SAID
+        return TLSWire.over(wire, client_tls(alpn=[b"h2", b"http/1.1"]))
+
+    site = serve(require=require)
+    client = Client(site, kind=connect)
+    assert client.frames[:1] == client.of(SettingsFrame)[:1]
+    first, second = client.ask("/a"), client.ask("/b")
+    client.talk()
+    assert (first.body, second.body) == (b"GET /a ", b"GET /b ")
+    assert client.goaways == []
     assert [event.protocol for event in site.told(Switched)] == ["TLS/1.2", "TLS/1.2 > h2"]
 
 

@@ -27,6 +27,7 @@ PAGES = (
     "docs/handover.md",
     "docs/performance.md",
     "docs/plugins.md",
+    "docs/tls.md",
     "docs/websocket.md",
 )
 
@@ -89,9 +90,10 @@ def test_the_page_on_the_switch_alone_is_true(section: str, do: Any) -> None:
     do(HANDOVER[section])
 
 
-def test_the_page_on_websocket_is_true(terminal: Terminal, do: Any) -> None:
+@pytest.mark.parametrize("page", ["docs/tls.md", "docs/websocket.md"])
+def test_a_page_is_true(page: str, terminal: Terminal, do: Any) -> None:
     section = ""
-    for block in documents.blocks("docs/websocket.md"):
+    for block in documents.blocks(page):
         if block.section != section:
             terminal.close()
         section = block.section

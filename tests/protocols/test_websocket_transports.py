@@ -112,10 +112,7 @@ async def test_autobahns_client_over_sockets(kind: str, tmp_path: Path) -> None:
     async with serving(server, kind, tmp_path) as connect:
         await connect(client)
         assert await client.closed == (True, 3000, None)
-    addresses = (
-        "tcp4"
-        if "haproxy" in kind
-        else kind.removeprefix("stock:").removeprefix("tls:").replace("ssl", "tcp").replace("tcp", "tcp4")
-    )
+    carrier = kind.removeprefix("stock:").removeprefix("tls:").replace("ssl", "tcp")
+    addresses = "tcp4" if "haproxy" in kind else carrier.replace("tcp", "tcp4")
     secure = "ssl" in kind or "tls" in kind
     assert client.heard == [f"{addresses} {secure}".encode(), b"x" * 1_000_000]
