@@ -252,7 +252,8 @@ def _assembled(file: str) -> Assembly:
 
 def _summary(config: Config) -> Iterator[str]:
     for listen in config.listen:
-        yield f"listens on {listen.endpoint}"
+        tls = "" if listen.tls is None else f", with TLS for {' and '.join(listen.tls.alpn)}"
+        yield f"listens on {listen.endpoint}{tls}"
     for http in config.http:
         yield f"serves {http.path} from {http.static or http.resource or http.wsgi}"
     for switch in config.switch:
@@ -278,6 +279,9 @@ def _described(found: FoundPlugin) -> Iterator[str]:
 
     yield found.plugin.name
     yield f"tokens: {b', '.join(found.plugin.tokens).decode()}"
+    also = getattr(found.plugin, "also", ())
+    if also:
+        yield f"answers to: {b', '.join(also).decode()}"
     yield f"file: {found.file}"
     try:
         options = schema.describe(found.plugin.load()[0])

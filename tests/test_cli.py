@@ -18,6 +18,7 @@ import pytest
 
 import switchd
 from switchd.cli import SHOWN_CHARACTERS, main
+from tests.wires import write_certificate
 
 ROOT = Path(switchd.__file__).parents[1]
 GOOD = '[[listen]]\nendpoint = "tcp:0"\n[[switch]]\npath = "/addone"\nprotocol = "addone"\n'
@@ -95,6 +96,15 @@ class TestCheck:
         assert output.out == f"{good}: ok\n    listens on tcp:0\n    switches /addone to addone\n"
         assert output.err == ""
 
+    def test_the_summary_says_where_tls_is_spoken_and_what_inside(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_certificate(tmp_path)
+        file = tmp_path / "tls.toml"
+        file.write_text('[[listen]]\nendpoint = "tcp:0"\n[listen.tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n')
+        assert main(["check", str(file)]) == 0
+        assert "    listens on tcp:0, with TLS for h2 and http/1.1\n" in capsys.readouterr().out
+
     def test_every_mistake_of_a_bad_file_is_told(self, bad: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["check", bad]) == 1
         output = capsys.readouterr()
@@ -120,6 +130,12 @@ class TestProtocols:
         assert file == f"file: {ROOT / 'twisted' / 'plugins' / 'switchd_addone.py'}"
         assert option.startswith("option max_digits: ")
         assert option.endswith("; default: 10000")
+
+    def test_tokens_that_are_not_offered_are_listed_too(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["protocols"]) == 0
+        lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+        start = lines.index("tls")
+        assert lines[start + 1 : start + 3] == ["tokens: TLS/1.3, TLS/1.2", "answers to: TLS/1.0"]
 
     def test_a_file_that_is_broken_is_listed_with_its_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

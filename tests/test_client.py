@@ -22,8 +22,9 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from switchd.client import Ask, NoAnswer, NotSwitched, Refused, SwitchClientEndpoint, WrongAnswer, errors
+from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS
 from switchd.client.errors import in_words
-from switchd.client.upgrade import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS, QUOTED_CHARACTERS
+from switchd.client.upgrade import QUOTED_CHARACTERS
 from switchd.errors import HandoverError
 from switchd.interfaces import Answer, Refuse
 from switchd.testing import SERVER, Wire, cuts

@@ -16,9 +16,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from switchd.client import Ask, NoAnswer, NotSwitched, NoTunnel, Refused, SwitchClientEndpoint, WrongAnswer
+from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, INTERIM_ANSWERS
 from switchd.client.connect import Connecting
 from switchd.client.negotiate import Negotiating
-from switchd.client.upgrade import BODY_BYTES, CLOSE_SECONDS, INTERIM_ANSWERS, Upgrading
+from switchd.client.upgrade import Upgrading
 from switchd.interfaces import Refuse
 from switchd.negotiation import Entry
 from switchd.testing import SERVER, Wire

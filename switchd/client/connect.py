@@ -14,8 +14,8 @@ from zope.interface import implementer
 from switchd import frames
 from switchd.client import accepted
 from switchd.client.ask import Ask
+from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS
 from switchd.client.errors import NoAnswer, NotSwitched, NoTunnel, Refused, WrongAnswer, in_words
-from switchd.client.upgrade import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS
 from switchd.engines import events
 from switchd.engines.asking import Engine
 from switchd.interfaces import Header

@@ -38,7 +38,7 @@ class Refused(NotSwitched):
         status: The answer's status code.
         reason: The answer's reason phrase, in ASCII; the server's words, not to be relied on.
         headers: The answer's header fields, names in lower case.
-        body: The answer's content: what came of it in time, and no more than `upgrade.BODY_BYTES`.
+        body: The answer's content: what came of it in time, and no more than `bounds.BODY_BYTES`.
     """
 
     def __init__(self, status: int, reason: str, headers: tuple[Header, ...], body: bytes) -> None:

@@ -13,23 +13,12 @@ from twisted.python.failure import Failure
 
 from switchd.client import accepted
 from switchd.client.ask import Ask
+from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS
 from switchd.client.errors import NoAnswer, NotSwitched, Refused, WrongAnswer, in_words
 from switchd.negotiation import elements, lists
 
-HEAD_BYTES = 16_384
-"""The longest head of an answer, in bytes: what servers allow for a request. A 101 has a few hundred."""
-
-INTERIM_ANSWERS = 16
-"""How many 1xx may precede the answer. Servers send one or two; without a bound they could go on for ever."""
-
-BODY_BYTES = 65_536
-"""How much of a refusal's body is read, in bytes: it explains, and is for people."""
-
 QUOTED_CHARACTERS = 120
 """How much is said of an answer that is not HTTP: some of it is in there."""
-
-CLOSE_SECONDS = 5.0
-"""How long a server that has refused may take to let go of the connection, as it may in TLS; then it is aborted."""
 
 
 class Upgrading(Protocol):
