@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from switchd.client import Ask, NoAnswer, NotSwitched, NoTunnel, Refused, SwitchClientEndpoint, WrongAnswer
+from switchd.client.attempt import Attempt
 from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, INTERIM_ANSWERS
 from switchd.client.connect import Connecting
 from switchd.client.negotiate import Negotiating
@@ -63,7 +64,7 @@ class Client:
             return self.built[-1]
 
         factory.buildProtocol = made  # type: ignore[method-assign, assignment]
-        self.asking = Connecting(ask, factory, SERVER, self.clock, 10.0, "Tests")
+        self.asking = Connecting(Attempt(ask, factory, SERVER, self.clock, 10.0, "Tests"))
         self.outcomes: list[Any] = []
         self.asking.switched.addBoth(self.outcomes.append)
         self.wire = Wire(self.asking, self.clock)
@@ -329,6 +330,14 @@ class TestServer:
         assert client.wire.closed
 
 
+def attempt(clock: Clock) -> Attempt:
+    return Attempt(SHOUT, Factory(), SERVER, clock, 10.0, "Tests")
+
+
+def nobody(alpn: bytes | None) -> Any:
+    raise AssertionError("there is no handshake")
+
+
 class TestNegotiating:
     """Which version is asked in."""
 
@@ -340,10 +349,10 @@ class TestNegotiating:
             def ask(alpn: bytes | None) -> Any:
                 asks = Connecting if alpn == b"h2" else Upgrading
                 factory = Factory.forProtocol(Shout)
-                self.asked.append(asks(SHOUT, factory, SERVER, self.clock, 10.0, "Tests"))
+                self.asked.append(asks(Attempt(SHOUT, factory, SERVER, self.clock, 10.0, "Tests")))
                 return self.asked[0]
 
-            self.protocol = Negotiating(ask, SERVER, self.clock, 10.0, "Tests")
+            self.protocol = Negotiating(ask, attempt(self.clock))
             self.outcomes: list[Any] = []
             self.protocol.switched.addBoth(self.outcomes.append)
             self.wire = TLSWire(one(lambda: self.protocol), self.clock)
@@ -357,7 +366,7 @@ class TestNegotiating:
     def test_the_handshake_has_its_time(self) -> None:
         clock = Clock()
         outcomes: list[Any] = []
-        protocol = Negotiating(lambda alpn: None, SERVER, clock, 10.0, "Tests")
+        protocol = Negotiating(nobody, attempt(clock))
         protocol.switched.addBoth(outcomes.append)
         wire = Wire(protocol, clock)
         clock.advance(10)
@@ -368,7 +377,7 @@ class TestNegotiating:
     def test_the_handshake_may_fail(self) -> None:
         clock = Clock()
         outcomes: list[Any] = []
-        protocol = Negotiating(lambda alpn: None, SERVER, clock, 10.0, "Tests")
+        protocol = Negotiating(nobody, attempt(clock))
         protocol.switched.addBoth(outcomes.append)
         Wire(protocol, clock).reset()
         assert outcomes[0].check(NoAnswer)
@@ -377,7 +386,7 @@ class TestNegotiating:
     def test_it_may_be_cancelled(self) -> None:
         clock = Clock()
         outcomes: list[Any] = []
-        protocol = Negotiating(lambda alpn: None, SERVER, clock, 10.0, "Tests")
+        protocol = Negotiating(nobody, attempt(clock))
         protocol.switched.addBoth(outcomes.append)
         wire = Wire(protocol, clock)
         protocol.switched.cancel()

@@ -7,14 +7,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import NoProtocol
-from twisted.internet.interfaces import IHandshakeListener, IProtocol, IProtocolFactory, ISSLTransport
+from twisted.internet.interfaces import IHandshakeListener, IProtocol, ISSLTransport
 
+from switchd.client.attempt import Attempt
 from switchd.handover import handover
 
 
-def connect(
-    transport: Any, factory: IProtocolFactory, address: Any, early: bytes, switched: Deferred[IProtocol]
-) -> None:
+def connect(transport: Any, attempt: Attempt, early: bytes, switched: Deferred[IProtocol]) -> None:
     """Have a protocol built, and give it the connection.
 
     What a program sees is what it sees with Twisted's own endpoints: `connectionMade`, then its Deferred, then
@@ -22,11 +21,10 @@ def connect(
 
     Args:
         transport: The connection; its present protocol has nothing more to do with it.
-        factory: Builds the protocol.
-        address: Who the connection is with.
+        attempt: For whom it was asked.
         early: What has been read already.
-        switched: Fires with the protocol. Fails with `NoProtocol`, with what `factory` raised, or with `HandoverError`;
-            the connection is closed then.
+        switched: Fires with the protocol. Fails with `NoProtocol`, with what the factory raised, or with
+            `HandoverError`; the connection is closed then.
     """
 
     def connected(protocol: IProtocol) -> None:
@@ -38,7 +36,7 @@ def connect(
                 listener.handshakeCompleted()
 
     try:
-        protocol = factory.buildProtocol(address)
+        protocol = attempt.factory.buildProtocol(attempt.address)
         if protocol is None:
             raise NoProtocol()
         handover(transport, protocol, early, connected=partial(connected, protocol))

@@ -6,14 +6,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectingCancelledError, ConnectionLost
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IPushProducer, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IAddress, IProtocol, IPushProducer
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from switchd import frames
 from switchd.client import accepted
-from switchd.client.ask import Ask
+from switchd.client.attempt import Asking, Attempt
 from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS
 from switchd.client.errors import NoAnswer, NotSwitched, NoTunnel, Refused, WrongAnswer, in_words
 from switchd.engines import events
@@ -30,45 +30,23 @@ _OF_HTTP_1_1 = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"t
 
 
 @implementer(IPushProducer)
-class Connecting(Protocol):
+class Connecting(Asking):
     """Asks for a switch when it is connected, and carries what comes of it: a stream, which is a protocol's transport.
 
-    Args:
-        ask: The request; its method and body have no place here.
-        factory: Builds who gets the stream.
-        address: What `factory` builds for.
-        clock: Where the deadline is kept.
-        until: When the answer has to be there, in the clock's seconds.
-        name: Whose connection it is, for logs.
+    See `Asking`. The request's method and body have no place here.
 
     Attributes:
-        switched: Fires with the protocol that has the stream; see `accepted.connect`. Fails with `NotSwitched` if the
-            server has not switched. The connection is closed then, and when it is cancelled.
         engine: The frames. This and what follows is what a `Tunnel` needs of its connection.
     """
 
-    transport: Any
     addresses: tuple[IAddress, IAddress]
     linger_seconds = CLOSE_SECONDS
     secure = True
 
-    def __init__(
-        self,
-        ask: Ask,
-        factory: IProtocolFactory,
-        address: IAddress | None,
-        clock: IReactorTime,
-        until: float,
-        name: str,
-    ) -> None:
-        self.switched: Deferred[IProtocol] = Deferred(self._cancel)
+    def __init__(self, attempt: Attempt) -> None:
+        super().__init__(attempt)
         self.engine: Any = Engine(HEAD_BYTES)
-        self.reactor = clock
-        self._ask = ask
-        self._factory = factory
-        self._address = address
-        self._until = until
-        self._name = name
+        self.reactor = clock = attempt.clock
         self._stream = 0  # its number, once it is asked for
         self._tunnel: Tunnel | None = None  # the same, once the server has switched it
         self._answer: events.Answered | None = None  # another one
@@ -80,16 +58,12 @@ class Connecting(Protocol):
         self._flushing = Timer(clock)
         self._deadline = Timer(clock)  # for the answer; at last, until the connection is gone
 
-    def logPrefix(self) -> str:
-        """See `ILoggingContext`."""
-        return self._name
-
     # The connection
 
     def connectionMade(self) -> None:
         """See `IProtocol`."""
         self.addresses = (self.transport.getPeer(), self.transport.getHost())
-        self._deadline.start(max(0.0, self._until - self.reactor.seconds()), self._give_up, "no answer in time")
+        self._deadline.start(self.attempt.seconds, self._give_up, "no answer in time")
         self.transport.registerProducer(self, True)
         self.engine.start()
         self._flush()
@@ -142,9 +116,9 @@ class Connecting(Protocol):
         if not connects:
             self._fail(NoTunnel("the server speaks HTTP/2, and does not switch streams of it"))
             return
-        pseudo = [(b":method", b"CONNECT"), (b":protocol", self._ask.token), (b":scheme", b"https")]
-        where = [(b":authority", self._ask.host), (b":path", self._ask.target)]
-        self._stream = self.engine.ask([*pseudo, *where, *_fields(self._ask.headers)])
+        pseudo = [(b":method", b"CONNECT"), (b":protocol", self.attempt.ask.token), (b":scheme", b"https")]
+        where = [(b":authority", self.attempt.ask.host), (b":path", self.attempt.ask.target)]
+        self._stream = self.engine.ask([*pseudo, *where, *_fields(self.attempt.ask.headers)])
 
     def _answered(self, answer: events.Answered) -> None:
         if answer.status < 200:
@@ -154,7 +128,7 @@ class Connecting(Protocol):
         elif answer.status < 300:
             self._deadline.stop()
             self._tunnel = Tunnel(self, self._stream)
-            accepted.connect(self._tunnel, self._factory, self._address, b"", self.switched)
+            accepted.connect(self._tunnel, self.attempt, b"", self.switched)
         else:
             self._answer = answer
 
@@ -239,7 +213,7 @@ class Connecting(Protocol):
         self._over = True
         self._deadline.stop()
         self.transport.abortConnection()
-        switched.errback(ConnectingCancelledError(self._address))
+        switched.errback(ConnectingCancelledError(self.attempt.address))
 
     def _close(self) -> None:
         """Say goodbye, and leave the server little time to say so too."""

@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from switchd.client import connect, upgrade
 from switchd.client.ask import Ask
+from switchd.client.attempt import Asking, Attempt
 from switchd.client.errors import NoAnswer, NoTunnel
 from switchd.client.negotiate import Negotiating
 
@@ -75,15 +76,15 @@ class SwitchClientEndpoint:
         """
         until = self._clock.seconds() + self._timeout
         if self._http2 is None:
-            return self._connect(self._endpoint, _Asking(self._ask, protocolFactory, self._clock, until))
-        connecting = self._connect(self._http2, _Negotiating(self._ask, protocolFactory, self._clock, until))
+            return self._connect(self._endpoint, _Factory(self._ask, protocolFactory, self._clock, until))
+        connecting = self._connect(self._http2, _NegotiatingFactory(self._ask, protocolFactory, self._clock, until))
         return connecting.addErrback(self._again, protocolFactory, until)
 
     def _again(self, failure: Failure, factory: IProtocolFactory, until: float) -> Deferred[IProtocol]:
         failure.trap(NoTunnel)
-        return self._connect(self._endpoint, _Asking(self._ask, factory, self._clock, until))
+        return self._connect(self._endpoint, _Factory(self._ask, factory, self._clock, until))
 
-    def _connect(self, endpoint: IStreamClientEndpoint, asking: _Asking) -> Deferred[IProtocol]:
+    def _connect(self, endpoint: IStreamClientEndpoint, asking: _Factory) -> Deferred[IProtocol]:
         connecting: Deferred[Any] = endpoint.connect(asking)
         connecting.addTimeout(max(0.0, asking.until - self._clock.seconds()), self._clock, _too_late)
         return connecting.addCallback(attrgetter("switched"))
@@ -93,7 +94,7 @@ def _too_late(result: object, seconds: float) -> Failure:
     return Failure(NoAnswer("no connection in time"))
 
 
-class _Asking(Factory[Any]):
+class _Factory(Factory[Any]):
     """Stands for a program's factory until there is a connection that it may have."""
 
     noisy = False
@@ -115,15 +116,19 @@ class _Asking(Factory[Any]):
         return type(self._wrapped).__name__ if named is None else named.logPrefix()
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol:
-        return upgrade.Upgrading(self._ask, self._wrapped, addr, self._clock, self.until, self.logPrefix())
+        return upgrade.Upgrading(self._attempt(addr))
+
+    def _attempt(self, address: IAddress | None) -> Attempt:
+        return Attempt(self._ask, self._wrapped, address, self._clock, self.until, self.logPrefix())
 
 
-class _Negotiating(_Asking):
+class _NegotiatingFactory(_Factory):
     """The same where HTTP/2 may be chosen."""
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol:
-        def ask(alpn: bytes | None) -> IProtocol:
-            asks = connect.Connecting if alpn == b"h2" else upgrade.Upgrading
-            return asks(self._ask, self._wrapped, addr, self._clock, self.until, self.logPrefix())
+        attempt = self._attempt(addr)
 
-        return Negotiating(ask, addr, self._clock, self.until, self.logPrefix())
+        def ask(alpn: bytes | None) -> Asking:
+            return connect.Connecting(attempt) if alpn == b"h2" else upgrade.Upgrading(attempt)
+
+        return Negotiating(ask, attempt)

@@ -3,62 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.interfaces import IAddress, IHandshakeListener, IProtocol, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IHandshakeListener, IProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from switchd.client.attempt import Asking, Attempt
 from switchd.client.errors import NoAnswer, in_words
 from switchd.handover import handover
 from switchd.stream import Timer
 
 
 @implementer(IHandshakeListener)
-class Negotiating(Protocol):
+class Negotiating(Asking):
     """Waits for the end of the handshake, and hands the connection to whoever asks in the version that was chosen.
 
     Args:
-        ask: Makes that protocol, with an attribute `switched`, from the name by which ALPN has the version; None: the
-            server has chosen none.
-        address: Who the connection is with.
-        clock: Where the deadline is kept.
-        until: When the handshake has to be over, in the clock's seconds.
-        name: Whose connection it is, for logs.
-
-    Attributes:
-        switched: What becomes of that protocol's.
+        ask: Makes that one from the name by which ALPN has the version; None: the server has chosen none.
+        attempt: The attempt.
     """
 
-    transport: Any
-
-    def __init__(
-        self,
-        ask: Callable[[bytes | None], Any],
-        address: IAddress | None,
-        clock: IReactorTime,
-        until: float,
-        name: str,
-    ) -> None:
-        self.switched: Deferred[IProtocol] = Deferred(self._cancel)
+    def __init__(self, ask: Callable[[bytes | None], Asking], attempt: Attempt) -> None:
+        super().__init__(attempt)
         self._ask = ask
-        self._address = address
-        self._clock = clock
-        self._until = until
-        self._name = name
-        self._asking: Any = None
-        self._deadline = Timer(clock)
-
-    def logPrefix(self) -> str:
-        """See `ILoggingContext`."""
-        return self._name
+        self._asking: Asking | None = None
+        self._deadline = Timer(attempt.clock)
 
     def connectionMade(self) -> None:
         """See `IProtocol`."""
-        self._deadline.start(max(0.0, self._until - self._clock.seconds()), self._too_late)
+        self._deadline.start(self.attempt.seconds, self._too_late)
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`."""
@@ -89,4 +65,4 @@ class Negotiating(Protocol):
             return
         self._deadline.stop()
         self.transport.abortConnection()
-        switched.errback(ConnectingCancelledError(self._address))
+        switched.errback(ConnectingCancelledError(self.attempt.address))

@@ -7,12 +7,13 @@ from typing import Any
 import h11
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from switchd.client import accepted
 from switchd.client.ask import Ask
+from switchd.client.attempt import Asking, Attempt
 from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS
 from switchd.client.errors import NoAnswer, NotSwitched, Refused, WrongAnswer, in_words
 from switchd.negotiation import elements, lists
@@ -21,40 +22,11 @@ QUOTED_CHARACTERS = 120
 """How much is said of an answer that is not HTTP: some of it is in there."""
 
 
-class Upgrading(Protocol):
-    """Asks for a switch when it is connected, and hands the connection over when that is granted.
+class Upgrading(Asking):
+    """Asks for a switch when it is connected, and hands the connection over when that is granted; see `Asking`."""
 
-    Args:
-        ask: The request; see `check`.
-        factory: Builds who gets the connection.
-        address: What `factory` builds for.
-        clock: Where the deadline is kept.
-        until: When the answer has to be there, in the clock's seconds.
-        name: Whose connection it is, for logs.
-
-    Attributes:
-        switched: Fires with the protocol that has the connection; see `accepted.connect`. Fails with `NotSwitched` if
-            the server has not switched. The connection is closed then, and when it is cancelled.
-    """
-
-    transport: Any
-
-    def __init__(
-        self,
-        ask: Ask,
-        factory: IProtocolFactory,
-        address: IAddress | None,
-        clock: IReactorTime,
-        until: float,
-        name: str,
-    ) -> None:
-        self.switched: Deferred[IProtocol] = Deferred(self._cancel)
-        self._ask = ask
-        self._factory = factory
-        self._address = address
-        self._clock = clock
-        self._until = until
-        self._name = name
+    def __init__(self, attempt: Attempt) -> None:
+        super().__init__(attempt)
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
         self._timer: Any = None
         self._over = False
@@ -62,15 +34,10 @@ class Upgrading(Protocol):
         self._answer: h11.Response | None = None
         self._body = b""
 
-    def logPrefix(self) -> str:
-        """See `ILoggingContext`: transports ask once, and there is no other protocol yet."""
-        return self._name
-
     def connectionMade(self) -> None:
         """See `IProtocol`."""
-        seconds = max(0.0, self._until - self._clock.seconds())
-        self._timer = self._clock.callLater(seconds, self._give_up, "no answer in time")
-        self.transport.write(_serialised(self._http, self._ask))
+        self._timer = self.attempt.clock.callLater(self.attempt.seconds, self._give_up, "no answer in time")
+        self.transport.write(_serialised(self._http, self.attempt.ask))
 
     def dataReceived(self, data: bytes) -> None:
         """See `IProtocol`."""
@@ -112,14 +79,14 @@ class Upgrading(Protocol):
         return True
 
     def _switch(self, answer: h11.InformationalResponse) -> None:
-        wrong = _wrong(answer, self._ask.token)
+        wrong = _wrong(answer, self.attempt.ask.token)
         if wrong:
             self._fail(WrongAnswer(wrong))
             return
         early, _ = self._http.trailing_data
         self._over = True
         self._stop_timer()
-        accepted.connect(self.transport, self._factory, self._address, early, self.switched)
+        accepted.connect(self.transport, self.attempt, early, self.switched)
 
     def _give_up(self, sentence: str = "", cause: BaseException | None = None) -> None:
         """Nothing more will come, or be waited for: what has come may be a refusal."""
@@ -140,7 +107,7 @@ class Upgrading(Protocol):
 
     def _cancel(self, switched: Deferred[IProtocol]) -> None:
         self._close(abort=True)
-        switched.errback(ConnectingCancelledError(self._address))
+        switched.errback(ConnectingCancelledError(self.attempt.address))
 
     def _close(self, abort: bool) -> None:
         self._over = True
@@ -148,7 +115,7 @@ class Upgrading(Protocol):
         if abort:
             self.transport.abortConnection()
         else:
-            self._timer = self._clock.callLater(CLOSE_SECONDS, self.transport.abortConnection)
+            self._timer = self.attempt.clock.callLater(CLOSE_SECONDS, self.transport.abortConnection)
             self.transport.loseConnection()
 
     def _stop_timer(self) -> None:
