@@ -55,7 +55,11 @@ class AddOne(LineOnlyReceiver):
     def dataReceived(self, data: bytes) -> None:
         # For speed only: without this the same answers come from `lineReceived`, one by one.
         if self._max_digits >= SHORT and not (self._buffer or self.transport.disconnecting) and _ARE_SHORT(data):
-            self.transport.write(b"".join([b"%d\n" % (int(line) + 1) for line in data.split()]))
+            lines = data.split()
+            if len(lines) == 1:
+                self.transport.write(b"%d\n" % (int(data) + 1))
+            else:
+                self.transport.write(b"".join([b"%d\n" % (int(line) + 1) for line in lines]))
         else:
             super().dataReceived(data)  # type: ignore[no-untyped-call]
 
