@@ -79,12 +79,13 @@ class Calm:
         block_bytes: The longest list of header fields that is read, compressed.
     """
 
-    __slots__ = ("_block", "_block_bytes", "_idle", "_now", "_resets")
+    __slots__ = ("_block", "_block_bytes", "_earned", "_idle", "_now", "_resets")
 
     def __init__(self, now: Callable[[], float], block_bytes: int) -> None:
         self._now = now
         self._resets = Bucket(*RESETS)
         self._idle = Bucket(*IDLE_FRAMES)
+        self._earned = 0.0  # such frames, which `_idle` has not been given yet
         self._block_bytes = block_bytes
         self._block = 0  # so much of a list has come
 
@@ -122,6 +123,8 @@ class Calm:
 
     def idle(self) -> None:
         """A frame that asks for nothing has come."""
+        self._idle.give(self._earned)
+        self._earned = 0.0
         if not self._idle.take(self._now()):
             raise Violation(ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
 
@@ -138,4 +141,6 @@ class Calm:
             short: Whether it was the window that made it so short. Whoever gives credit for a byte at a time, to have
                 each in a frame (CVE-2019-9511), shall not earn the next.
         """
-        self._idle.give(length / BYTES_PER_UPDATE + (0 if short else UPDATES_PER_FRAME))
+        self._earned += length / BYTES_PER_UPDATE
+        if not short:
+            self._earned += UPDATES_PER_FRAME

@@ -123,11 +123,11 @@ class Exchange(Stream):
             late = RequestError(408, "the body of the request took too long")
             self._wait(self.server.limits.body_seconds, self.refuse, late)
 
-    def received(self, part: engine.Data | engine.Ended) -> None:
-        """Part of its body, or its end."""
-        if isinstance(part, engine.Ended) and self._decision is None:
+    def ended(self, end: engine.Ended) -> None:
+        """The end of its body."""
+        if self._decision is None:
             self._stop_deadline()
-        super().received(part)
+        super().ended(end)
 
     def refuse(self, error: RequestError) -> None:
         """Answer a request that is over a limit, as far as it has come."""
@@ -232,8 +232,7 @@ class Exchange(Stream):
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.refuse(RequestError(400, "the form in the body of the request is malformed"))
 
-    @property
-    def _done(self) -> bool:
+    def _is_done(self) -> bool:
         return self._answered
 
     def _sent(self) -> None:

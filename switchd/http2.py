@@ -162,24 +162,31 @@ class Session(Protocol):
         path, _ = messages.origin_form(asked.method, asked.target)
         stream = self._open(1, fields.Head(asked.method, path, headers, len(asked.body)))
         stream.received(engine.Data(1, asked.body, 0))
-        stream.received(engine.Ended(1))
+        stream.ended(engine.Ended(1))
 
     # What happens
 
     def _receive(self, data: bytes) -> None:
+        streams = self._streams
         for event in self.engine.receive(data):
-            self._happened(event)
+            if type(event) is engine.Data:  # looked at first, as there are most of them
+                stream = streams.get(event.stream)
+                if stream is not None:
+                    stream.received(event)
+            else:
+                self._happened(event)
         # Most requests are whole by now, and need no deadline.
-        for stream in self._begun:
-            stream.await_rest()
-        self._begun.clear()
+        if self._begun:
+            for stream in self._begun:
+                stream.await_rest()
+            self._begun.clear()
 
     def _happened(self, event: engine.Event) -> None:
         match event:
             case engine.Asked():
                 self._asked(event)
-            case engine.Data() | engine.Ended() if event.stream in self._streams:
-                self._streams[event.stream].received(event)
+            case engine.Ended() if event.stream in self._streams:
+                self._streams[event.stream].ended(event)
             case engine.Reset() if event.stream in self._streams:
                 self._streams[event.stream].lost(Failure(ConnectionLost()))
             case engine.Opened():
@@ -238,7 +245,8 @@ class Session(Protocol):
         """It has something to send."""
         if stream.open and stream not in self._blocked:
             self._ready[stream] = None
-            self.flush_soon()
+            if not self._in_turn:
+                self.flush_soon()
 
     def broken(self, stream: Any) -> None:
         """Its request is malformed, as its body shows."""
@@ -262,16 +270,17 @@ class Session(Protocol):
         """A frame of each stream in turn, for as long as the transport takes them. Whether there was any."""
         progress = False
         gathered = 0
-        while self._ready and not (self._full or self._closing):
-            stream, _ = self._ready.popitem(last=False)
+        ready = self._ready
+        while ready and not (self._full or self._closing):
+            stream, _ = ready.popitem(False)  # the first
             sent = stream.send_frame()
             if sent is None:
                 self._blocked[stream] = None
                 continue
             progress = True
             gathered += sent
-            if stream.waits:
-                self._ready[stream] = None
+            if stream.goes_on():
+                ready[stream] = None
             if gathered >= WRITE_BYTES:
                 self._write()
                 gathered = 0
@@ -286,7 +295,7 @@ class Session(Protocol):
     def _watch(self, progress: bool) -> None:
         """After a turn: what the connection waits for, and how long."""
         limits = self.server.limits
-        waits = bool(self._ready) or not all(stream.is_patient for stream in self._blocked)
+        waits = bool(self._ready or (self._blocked and not all(stream.is_patient for stream in self._blocked)))
         if progress or not waits:
             self._stalled.stop()
         if waits and not self._stalled.runs:

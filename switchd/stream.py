@@ -57,39 +57,48 @@ class Timer:
 class Queue:
     """Bytes that wait, in the pieces in which they came."""
 
-    __slots__ = ("_pieces", "size")
+    __slots__ = ("_first", "_others", "size")
 
     def __init__(self) -> None:
-        self._pieces: deque[bytes | memoryview] = deque()
+        self._first: bytes | memoryview = b""
+        self._others: deque[bytes] | None = None  # an empty one takes more memory than all the rest of a stream
         self.size = 0
 
     def append(self, data: bytes) -> None:
         """More."""
         kept = data if type(data) is bytes else bytes(memoryview(data))  # which its owner may still change
-        self._pieces.append(kept)
+        if not self.size:
+            self._first = kept
+        elif self._others is None:
+            self._others = deque([kept])
+        else:
+            self._others.append(kept)
         self.size += len(kept)
 
     def take(self, room: int) -> bytes:
         """The first `room` bytes, or all that there are."""
-        if len(self._pieces) == 1 and self.size <= room:
-            self.size = 0
-            return bytes(self._pieces.pop())  # as it came, if it came so
+        if self._others is None and self.size <= room:
+            first, self._first, self.size = self._first, b"", 0
+            return first if type(first) is bytes else bytes(first)
         taken = []
-        while self._pieces and room:
-            piece = self._pieces.popleft()
+        while self.size and room:
+            piece = self._first
             if len(piece) > room:
                 view = memoryview(piece)
-                self._pieces.appendleft(view[room:])  # a view, so that a long answer is copied once only
+                self._first = view[room:]  # a view, so that a long answer is copied once only
                 piece = view[:room]
+            else:
+                self._first = self._others.popleft() if self._others else b""
             taken.append(piece)
             room -= len(piece)
             self.size -= len(piece)
+        if not self._others:
+            self._others = None
         return b"".join(taken)
 
     def clear(self) -> None:
         """Forget them."""
-        self._pieces.clear()
-        self.size = 0
+        self._first, self._others, self.size = b"", None, 0
 
 
 class Connection(Protocol):
@@ -179,26 +188,34 @@ class Stream:
 
     # What comes
 
-    def received(self, part: engine.Data | engine.Ended) -> None:
-        """Part of its content, or its end."""
-        if isinstance(part, engine.Ended):
-            self._complete = True
+    def received(self, part: engine.Data) -> None:
+        """Part of its content."""
         if self._wanted and not self._held:
-            self._take(part)
-        else:
-            self._held = self._held or deque()
-            self._held.append(part)
-
-    def _take_held(self) -> None:
-        while self._held and self._wanted:
-            self._take(self._held.popleft())
-
-    def _take(self, part: engine.Data | engine.Ended) -> None:
-        if isinstance(part, engine.Data):
             self._session.engine.consumed(self.id, part.length)
             self._take_content(part.data)
         else:
-            self._take_end(part)
+            self._hold(part)
+
+    def ended(self, end: engine.Ended) -> None:
+        """Its end."""
+        self._complete = True
+        if self._wanted and not self._held:
+            self._take_end(end)
+        else:
+            self._hold(end)
+
+    def _hold(self, part: engine.Data | engine.Ended) -> None:
+        self._held = self._held or deque()
+        self._held.append(part)
+
+    def _take_held(self) -> None:
+        while self._held and self._wanted:
+            part = self._held.popleft()
+            if isinstance(part, engine.Ended):
+                self._take_end(part)
+            else:
+                self._session.engine.consumed(self.id, part.length)
+                self._take_content(part.data)
 
     def _take_content(self, data: bytes) -> None:
         raise NotImplementedError
@@ -225,10 +242,11 @@ class Stream:
     def write(self, data: bytes) -> None:
         """Send this, as the windows allow."""
         if data and self.open:
-            self._queue.append(data)
-            if self._head is None:  # else its head waits, and the session knows of it
+            queue = self._queue
+            if not queue.size and self._head is None:  # else something waits, and the session knows of it
                 self._session.ready(self)
-            if self._queue.size > QUEUE_BYTES and self.streamingProducer and not self._paused:
+            queue.append(data)
+            if queue.size > QUEUE_BYTES and self.streamingProducer and not self._paused:
                 self._paused = True
                 self._call(self.producer.pauseProducing)
 
@@ -247,45 +265,42 @@ class Stream:
     @property
     def waits(self) -> bool:
         """Whether something can be sent, windows permitting."""
-        return self.open and (self._head is not None or self._queue.size > 0 or self._done)
+        return self.open and (self._head is not None or self._queue.size > 0 or self._is_done())
+
+    def goes_on(self) -> bool:
+        """Whether content is left behind a frame that was sent. Of anything else to send the session is told."""
+        return self._queue.size > 0
 
     def send_frame(self) -> int | None:
         """Send a frame of content, after the head. How much of the content that was; None if a window is closed."""
+        queue, session = self._queue, self._session
         if self._head is not None:
             (status, headers), self._head = self._head, None
-            is_all = self._is_all
-            self._session.engine.respond(self.id, status, headers, is_all)
+            is_all = not queue.size and self._is_done()
+            session.engine.respond(self.id, status, headers, is_all)
             if is_all:
                 self._sent()
                 return 0
-        if not self._queue.size:
-            if self.waits:
-                self._send(b"")
+        if not queue.size:
+            if self.open and self._is_done():
+                session.engine.send(self.id, b"", True)
+                self._sent()
             return 0
-        room = self._session.engine.may_send(self.id)
+        room = session.engine.may_send(self.id)
         if room <= 0:
             return None
-        data = self._queue.take(room)
-        self._send(data)
-        if self.producer is not None:
+        data = queue.take(room)
+        is_all = not queue.size and self._is_done()
+        session.engine.send(self.id, data, is_all)
+        if is_all:
+            self._sent()
+        if self.producer is not None and (self._paused or not self.streamingProducer):
             self._want_more()
         return len(data)
 
-    @property
-    def _done(self) -> bool:
+    def _is_done(self) -> bool:
         """Whether nothing will be written any more."""
         raise NotImplementedError
-
-    @property
-    def _is_all(self) -> bool:
-        """Whether nothing will be left to send after this."""
-        return self._done and not self._queue.size
-
-    def _send(self, data: bytes) -> None:
-        is_all = self._is_all
-        self._session.engine.send(self.id, data, is_all)
-        if is_all:
-            self._sent()
 
     def _sent(self) -> None:
         """Everything is."""
@@ -295,6 +310,7 @@ class Stream:
         """Have the producer go on if little waits. One that has nothing when it is asked is asked again next turn."""
         if self._paused and self._queue.size <= QUEUE_BYTES // 2:
             self._paused = False
+            # As a frame is shorter than that, something is left to send: an end that has waited for this comes with it.
             self._call(self.producer.resumeProducing)
         if self._pull_again is None and self._pulls:
             self._pull_again = Timer(self._session.reactor)

@@ -265,6 +265,13 @@ class Pushes(Careful):
         self.told.append("stop")
 
 
+class Silent(Pushes):
+    """It has nothing to write when it is asked to go on, and does not leave."""
+
+    def resumeProducing(self) -> None:
+        self.told.append("resume")
+
+
 class TestProducer:
     def test_is_paused_and_resumed_as_the_window_allows(self) -> None:
         opened = Opened(Pushes)
@@ -292,6 +299,22 @@ class TestProducer:
         opened.transport.loseConnection()
         opened.turn()
         assert (opened.answer.ended, opened.protocol.told) == (True, ["stop"])
+
+    def test_that_has_been_paused_and_says_no_more_holds_up_no_close(self) -> None:
+        opened = Opened(Silent)
+        opened.client.reads = False
+        opened.transport.registerProducer(opened.protocol, True)
+        opened.transport.write(b"x" * 200_000)
+        opened.transport.loseConnection()
+        opened.turn()
+        assert opened.protocol.told == ["pause"]
+        opened.client.reads = True
+        opened.client.h2.increment_flow_control_window(1 << 20, opened.answer.stream)
+        opened.client.h2.increment_flow_control_window(1 << 20)
+        opened.client.talk()
+        opened.turn()
+        assert (len(opened.answer.body), opened.answer.ended) == (200_000, True)
+        assert opened.protocol.told == ["pause", "resume", "stop"]
 
     def test_is_one_at_a_time(self) -> None:
         opened = Opened(Pushes)

@@ -96,8 +96,10 @@ class Connecting(Asking):
                 self._begin(event.connect)
             case events.Answered():
                 self._answered(event)
-            case events.Data() | events.Ended() if self._tunnel is not None:
+            case events.Data() if self._tunnel is not None:
                 self._tunnel.received(event)
+            case events.Ended() if self._tunnel is not None:
+                self._tunnel.ended(event)
             case events.Data():
                 self.engine.consumed(event.stream, event.length)
                 self._body += event.data

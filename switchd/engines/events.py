@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import define, frozen
 
 from switchd.interfaces import Header
 
@@ -46,9 +46,12 @@ class Answered:
     fields: tuple[Header, ...]
 
 
-@frozen
+@define
 class Data:
-    """Part of a stream's body. `length` is to be given back by `Engine.consumed`; it counts the padding too."""
+    """Part of a stream's body. `length` is to be given back by `Engine.consumed`; it counts the padding too.
+
+    Not frozen like the others, as that takes time: it is made for each frame.
+    """
 
     stream: int
     data: bytes

@@ -143,23 +143,24 @@ class Engine:
         """See `switchd.engine.Engine`."""
         try:
             data, at = self._begin(data), 0
-            while len(data) - at >= HEAD_BYTES:
+            end = len(data)
+            while end - at >= HEAD_BYTES:
                 word, flags, stream = _HEAD.unpack_from(data, at)
                 length, kind = word >> 8, word & 0xFF
                 if length > FRAME_BYTES:
                     raise Violation(FRAME_SIZE_ERROR, f"a frame has at most {FRAME_BYTES} bytes here")
                 start = at + HEAD_BYTES
-                at = start + length
-                if at > len(data):
-                    at = start - HEAD_BYTES
+                if start + length > end:
                     break
+                at = start + length
+                stream &= LAST_STREAM
                 if not self._heard or self._fragments is not None:
-                    self._check_turn(kind, flags, stream & LAST_STREAM)
-                take = _KINDS[kind] if kind <= CONTINUATION else Engine._unknown
-                yield from take(self, flags, stream & LAST_STREAM, data[start:at])
+                    self._check_turn(kind, flags, stream)
+                yield from _TAKES[kind](self, flags, stream, data[start:at])
                 if self.failed:  # by what was done about it
                     return
-            self._rest = data[at:]
+            if at < end:
+                self._rest = data[at:]
         except Violation as violation:
             yield self._fail(violation)
 
@@ -246,34 +247,45 @@ class Engine:
 
     def _data(self, flags: int, number: int, payload: bytes) -> Sequence[Event]:
         """Section 6.1."""
-        length, padding = len(payload), 0
-        if flags & PADDED and length:
-            padding = 1 + payload[0]
-        if length <= padding and not flags & END_STREAM:
-            self._calm.idle()
-        _about_a_stream(number)
-        if flags & PADDED:
-            payload = _content(payload)
-        if not self.last_stream:
-            raise Violation(PROTOCOL_ERROR, "a stream that is idle has no content")
-        self._inbound.take(length)
+        length = len(payload)
+        if flags & PADDED or not length:
+            payload = self._stripped(flags, number, payload)
         stream = self._streams.get(number)
+        if stream is None:
+            _about_a_stream(number)
+            if not self.last_stream:
+                raise Violation(PROTOCOL_ERROR, "a stream that is idle has no content")
+        window = self._inbound
+        window.room -= length
+        if window.room < 0:
+            raise _overrun()
         if stream is None or stream.complete:
             return self._drop(number, stream, length)
-        if stream.inbound is None:
-            stream.inbound = Inbound(STREAM_WINDOW)
-        stream.inbound.take(length)
+        window = stream.inbound = stream.inbound or Inbound(STREAM_WINDOW)
+        window.room -= length
+        if window.room < 0:
+            raise _overrun()
         data = Data(number, payload, length)
         if not flags & END_STREAM:
             return (data,)
         self._complete(number, stream)
         return data, Ended(number)
 
+    def _stripped(self, flags: int, number: int, payload: bytes) -> bytes:
+        """What is in DATA that are empty, or have padding."""
+        length, padding = len(payload), 0
+        if flags & PADDED and length:
+            padding = 1 + payload[0]
+        if length <= padding and not flags & END_STREAM:
+            self._calm.idle()
+        _about_a_stream(number)
+        return _content(payload) if flags & PADDED else payload
+
     def _drop(self, number: int, stream: Stream | None, length: int) -> Sequence[Event]:
         """Content for a stream that takes none; it counts for the connection's window (section 5.1)."""
         if stream is None:
             self._check_not_idle(number)
-        self._credit(0, self._inbound, length)
+        self.consumed(0, length)
         if stream is not None:
             return self._cut(number, STREAM_CLOSED)
         self._frame(RST_STREAM, 0, number, _CODE.pack(STREAM_CLOSED))
@@ -402,8 +414,8 @@ class Engine:
         if len(self._closed) > CLOSED_STREAMS:
             del self._closed[0]
 
-    def _credit(self, number: int, inbound: Inbound, length: int) -> None:
-        increment = inbound.give_back(length)
+    def _credit(self, number: int, inbound: Inbound) -> None:
+        increment = inbound.give_back()
         if increment:
             self._frame(WINDOW_UPDATE, 0, number, _CODE.pack(increment))
 
@@ -438,19 +450,23 @@ class Engine:
 
     def may_send(self, stream: int) -> int:
         """See `switchd.engine.Engine`."""
-        return min(self._streams[stream].window, self._window, FRAME_BYTES)
+        window = self._streams[stream].window
+        if window > self._window:
+            window = self._window
+        return window if window < FRAME_BYTES else FRAME_BYTES
 
     def send(self, stream: int, data: bytes, ended: bool) -> None:
         """See `switchd.engine.Engine`."""
         length = len(data)
         row = self._streams[stream]
-        window = min(row.window, self._window)
-        if length and length > min(window, FRAME_BYTES):
+        window = row.window if row.window < self._window else self._window
+        if length and (length > window or length > FRAME_BYTES):
             raise ValueError(f"{length} bytes are more than may be sent")
-        self._answer(stream, ended)
+        if ended or row.answered:
+            self._answer(stream, ended)
         row.window -= length
         self._window -= length
-        self._frame(DATA, ended, stream, data)
+        self._output += _HEAD.pack(length << 8 | DATA, ended, stream), data
         self._calm.sent(length, length > 0 and length == window)
 
     def _answer(self, number: int, ended: bool) -> None:
@@ -465,10 +481,16 @@ class Engine:
 
     def consumed(self, stream: int, length: int) -> None:
         """See `switchd.engine.Engine`."""
-        self._credit(0, self._inbound, length)
+        window = self._inbound
+        window.used += length
+        if 2 * window.used >= window.size or not window.room:
+            self._credit(0, window)
         row = self._streams.get(stream)
         if row is not None and row.inbound is not None:
-            self._credit(stream, row.inbound, length)
+            window = row.inbound
+            window.used += length
+            if 2 * window.used >= window.size or not window.room:
+                self._credit(stream, window)
 
     def reset(self, stream: int, code: int) -> None:
         """See `switchd.engine.Engine`."""
@@ -504,7 +526,7 @@ class Engine:
         self._output += _HEAD.pack(len(payload) << 8 | kind, flags, stream), payload
 
 
-_KINDS: tuple[Callable[[Engine, int, int, bytes], Sequence[Event]], ...] = (
+_TAKES: tuple[Callable[[Engine, int, int, bytes], Sequence[Event]], ...] = (
     Engine._data,
     Engine._headers,
     Engine._priority,
@@ -515,8 +537,9 @@ _KINDS: tuple[Callable[[Engine, int, int, bytes], Sequence[Event]], ...] = (
     Engine._goaway,
     Engine._window_update,
     Engine._continuation,
+    *[Engine._unknown] * (255 - CONTINUATION),
 )
-# By the number of the kind (section 6).
+# By the number of the kind (section 6), which is one byte.
 
 
 class _Fragments:
@@ -534,6 +557,10 @@ class _Fragments:
         if len(self.pieces) == MOST_FRAGMENTS:
             raise Violation(PROTOCOL_ERROR, "too many fragments of header fields")
         self.pieces.append(piece)
+
+
+def _overrun() -> Violation:
+    return Violation(FLOW_CONTROL_ERROR, "the client has sent more than its window")  # section 6.9.1
 
 
 def _has(right_length: bool) -> None:

@@ -6,43 +6,30 @@ has no row any more.
 
 from __future__ import annotations
 
-from switchd.frames import FLOW_CONTROL_ERROR, Violation
-
 
 class Inbound:
     """A window of ours: how much a client may send.
 
-    Args:
+    Attributes:
         size: Its size, in bytes, when nothing is outstanding.
+        room: What is left of it, as the client knows. Less than nothing: it has sent more than it was allowed.
+        used: What has come, is used, and has not been given back.
     """
 
-    __slots__ = ("_room", "_size", "_used")
+    __slots__ = ("room", "size", "used")
 
     def __init__(self, size: int) -> None:
-        self._size = size
-        self._room = size  # the client's, as it knows
-        self._used = 0  # and not given back
+        self.size = self.room = size
+        self.used = 0
 
-    def take(self, length: int) -> None:
-        """So much has come.
-
-        Raises:
-            Violation: More than was allowed (section 6.9.1).
-        """
-        self._room -= length
-        if self._room < 0:
-            raise Violation(FLOW_CONTROL_ERROR, "the client has sent more than its window")
-
-    def give_back(self, length: int) -> int:
-        """So much of it is used. By how much the window is to be opened: mostly 0, and then half of it at once, unless
-        the client waits."""
-        self._used += length
-        waits = self._room == 0 and self._used > _ENOUGH
-        if self._used < self._size // 2 and not waits:
+    def give_back(self) -> int:
+        """By how much the window is to be opened: mostly 0, and then half of it at once, unless the client waits."""
+        used = self.used
+        if 2 * used < self.size and (self.room or used <= _ENOUGH):
             return 0
-        increment, self._used = self._used, 0
-        self._room += increment
-        return increment
+        self.used = 0
+        self.room += used
+        return used
 
 
 _ENOUGH = 1024  # bytes for which a client that waits is given a frame of its own
