@@ -18,7 +18,7 @@ from twisted.internet import task
 from twisted.internet.base import DelayedCall
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
-from benchmarks.paths import Memory, Path, idle, paths, reactors
+from benchmarks.paths import Idle, Memory, Path, idle, paths, reactors
 from switchd import testing
 
 UNCOUNTED = (os.path.dirname(__file__) + os.sep, testing.__file__, task.__file__)
@@ -129,24 +129,20 @@ def _gone(path: Path, how: Callable[[Callable[[], None]], Any]) -> Any:
     return result
 
 
-def held(segments: tuple[bytes, ...]) -> float:
-    """The bytes of memory that one of many idle connections holds, without what stands for its network.
-
-    Args:
-        segments: What each of them has sent.
-    """
-    Memory().open(*segments).reset()
+def held(one: Idle) -> float:
+    """The bytes of memory that one of many idle connections holds, without what stands for its network."""
+    Memory().open(*one.segments).reset()
     server = Memory()  # fresh: how long a set is depends on what has been in it
     gc.collect()
     tracemalloc.start()
-    wires = [server.open(*segments) for _ in range(IDLE)]
+    wires = [server.open(*one.segments) for _ in range(IDLE)]
     gc.collect()
     snapshot = tracemalloc.take_snapshot()
     tracemalloc.stop()
     for wire in wires:
         wire.reset()
-    sizes: list[int] = [one.size for one in snapshot.traces if not one.traceback[0].filename.startswith(UNCOUNTED)]
-    return round(float(sum(sizes)) / IDLE, 1)
+    sizes: list[int] = [at.size for at in snapshot.traces if not at.traceback[0].filename.startswith(UNCOUNTED)]
+    return round(float(sum(sizes)) / IDLE / one.parts, 1)
 
 
 def main() -> None:
@@ -159,7 +155,7 @@ def main() -> None:
     with open(os.devnull, "w") as nowhere:
         globalLogBeginner.beginLoggingTo([textFileLogObserver(nowhere)], redirectStandardIO=False)
         found = {path.name: cost(path) for path in paths(on)}
-        found |= {f"{name}: bytes": held(segments) for name, segments in idle().items()}
+        found |= {one.name: held(one) for one in idle()}
     print(json.dumps(found))
 
 

@@ -29,7 +29,7 @@ from switchd.testing import Wire
 CONFIGURATION = pathlib.Path(__file__).with_name("switchd.toml")
 
 MANY = 32
-"""How many messages or requests one read brings, where it brings many."""
+"""How many messages or requests one read brings, where it brings many; those of HTTP/2 are on as many streams."""
 
 READERS = 100
 """Who gets a broadcast."""
@@ -133,6 +133,16 @@ class Memory:
         prepare = partial(self.open, *before)
         return Path(name, prepare, partial(self.say, data), is_right, Wire.reset, operations)
 
+    def streams(self, name: str, before: tuple[bytes, ...], data: bytes, answer: bytes, operations: int = 1) -> Path:
+        """The same data on streams that are switched, and have been used."""
+        before = (*before, _on_each(MANY, data))
+        return self.segment(name, before, _on_each(operations, data), _on_each(operations, answer), operations)
+
+    def switching(self, name: str, token: str) -> Path:
+        """A stream that is switched, on a connection where others are."""
+        *before, opening = _switched(token)
+        return self.segment(name, tuple(before), opening, lambda got: got.count(b"\x01\x04\0\0\0") == MANY, MANY)
+
     def say(self, data: bytes, wire: Wire) -> bytes:
         """What comes back for a segment."""
         wire.send(data)
@@ -163,6 +173,7 @@ class Memory:
         packed = (OPENING % b"echo" + DEFLATE + b"\r\n", _compressed())
         addone = (ADDONE, b"41\n")
         first, second, many = _http2()
+        addones, echoes = _switched("addone"), _switched("websocket")
         return [
             self.opening("WebSocket: opening", echo[0], b"\r\n\r\n"),
             self.opening("WebSocket: opening with deflate", packed[0], b"\r\n\r\n"),
@@ -178,6 +189,11 @@ class Memory:
             self.segment("HTTP/1.1: a request", (GET,), GET, lambda got: got.endswith(b"\r\n\r\nhello\n")),
             self.segment("HTTP/2: a request", first, second, lambda got: got.count(b"hello\n") == 1),
             self.segment("HTTP/2: one of 32 requests", first, many, lambda got: got.count(b"hello\n") == MANY, MANY),
+            self.switching("HTTP/2: switching a stream", "addone"),
+            self.streams("ADDONE in a stream: a line", addones, b"41\n", b"42\n"),
+            self.streams("ADDONE in a stream: one of 32 lines", addones, b"41\n", b"42\n", MANY),
+            self.streams("WebSocket in a stream: a message of 16 B", echoes, frame(SHORT), reply(SHORT)),
+            self.streams("WebSocket in a stream: one of 32 messages", echoes, frame(SHORT), reply(SHORT), MANY),
         ]
 
 
@@ -191,19 +207,44 @@ def _inflates(got: bytes) -> bool:
     return got[0] == COMPRESSED and len(got) < 40
 
 
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
+_ACKNOWLEDGED = b"\0\0\0\x04\x01\0\0\0\0"
+
+
+def _h2_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def _numbers(many: int) -> range:
+    """Of so many streams, from the first."""
+    return range(1, 1 + 2 * many, 2)
+
+
 def _http2() -> tuple[tuple[bytes, ...], bytes, bytes]:
     """What a connection begins with, one more request, and many more."""
     encoder = Encoder()
 
     def request(stream: int) -> bytes:
         fields = [(":method", "GET"), (":scheme", "http"), (":authority", "example.org"), (":path", "/")]
-        block = encoder.encode(fields)
-        return len(block).to_bytes(3, "big") + b"\x01\x05" + stream.to_bytes(4, "big") + block
+        return _h2_frame(1, 5, stream, encoder.encode(fields))
 
-    settings, acknowledged = b"\0\0\0\x04\0\0\0\0\0", b"\0\0\0\x04\x01\0\0\0\0"
-    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings
-    first = (preface, acknowledged + request(1))
-    return first, request(3), b"".join(request(stream) for stream in range(3, 3 + 2 * MANY, 2))
+    first = (_PREFACE, _ACKNOWLEDGED + request(1))
+    return first, request(3), b"".join(request(stream + 2) for stream in _numbers(MANY))
+
+
+def _switched(token: str) -> tuple[bytes, ...]:
+    """What a connection begins with that has many streams switched by extended CONNECT."""
+    encoder = Encoder()
+    path = {"addone": "/addone", "websocket": "/echo"}[token]
+    asked = {":method": "CONNECT", ":protocol": token, ":scheme": "http", ":authority": "example.org", ":path": path}
+    fields = [*asked.items(), ("sec-websocket-version", "13")]
+    opening = b"".join(_h2_frame(1, 4, stream, encoder.encode(fields)) for stream in _numbers(MANY))
+    return _PREFACE, _ACKNOWLEDGED, opening
+
+
+def _on_each(many: int, data: bytes) -> bytes:
+    """The same on each of so many streams."""
+    return b"".join(_h2_frame(0, 0, stream, data) for stream in _numbers(many))
 
 
 class Network:
@@ -285,13 +326,30 @@ class Network:
         ]
 
 
-def idle() -> dict[str, tuple[bytes, ...]]:
-    """What connections have sent that are idle, by what they are."""
-    return {
-        "WebSocket, idle": (OPENING % b"echo" + b"\r\n",),
-        "ADDONE, idle": (ADDONE,),
-        "HTTP/2, idle": _http2()[0],
-    }
+@dataclass(frozen=True)
+class Idle:
+    """A connection that has nothing to do.
+
+    Attributes:
+        name: What it is called in benchmarks/recorded.json.
+        segments: What it has sent.
+        parts: How many are in it: a figure is of one.
+    """
+
+    name: str
+    segments: tuple[bytes, ...]
+    parts: int = 1
+
+
+def idle() -> list[Idle]:
+    """All of them."""
+    return [
+        Idle("WebSocket, idle: bytes", (OPENING % b"echo" + b"\r\n",)),
+        Idle("ADDONE, idle: bytes", (ADDONE,)),
+        Idle("HTTP/2, idle: bytes", _http2()[0]),
+        Idle("WebSocket in a stream, idle: bytes", (*_switched("websocket"), _on_each(MANY, frame(SHORT))), MANY),
+        Idle("ADDONE in a stream, idle: bytes", (*_switched("addone"), _on_each(MANY, b"41\n")), MANY),
+    ]
 
 
 def reactors() -> dict[str, Any]:
