@@ -22,6 +22,7 @@ PYTHON_PACKAGES = {
     "aiohttp": ("aiohttp", "uvloop"),
     "uvicorn": ("uvicorn", "uvloop", "httptools", "websockets"),
     "granian": ("granian", "uvloop"),
+    "hypercorn": ("hypercorn", "uvloop", "h2", "wsproto"),
 }
 NODE_PACKAGES = ("ws", "bufferutil")
 

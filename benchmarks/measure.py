@@ -161,7 +161,7 @@ class Bench:
         else:
             words += ["-o", str(row.outstanding)]
         path = PATHS.get("broadcast" if row.deed == "broadcast" else row.kind, "/")
-        return lambda server: _busy(self._client(server, row.kind, path, *words))
+        return lambda server: _busy(self._client(server, row.kind, path, *words, *_streams(row, server)))
 
     def _half(self, row: Row) -> int:
         """Half of what both we and the fastest peer can carry."""
@@ -190,8 +190,8 @@ class Bench:
         return {"rate": rate, "cpu": (server.cpu() - before) / number * 1e6}
 
     @contextmanager
-    def _idle(self, server: Running, kind: str, connections: int, seconds: float) -> Iterator[None]:
-        words = ["-d", "idle", "-c", str(connections), "-t", str(seconds)]
+    def _idle(self, server: Running, kind: str, connections: int, seconds: float, *more: str) -> Iterator[None]:
+        words = ["-d", "idle", "-c", str(connections), "-t", str(seconds), *more]
         client = subprocess.Popen(
             self._command(server, kind, PATHS.get(kind, "/"), *words),
             stdin=subprocess.PIPE,
@@ -217,11 +217,12 @@ class Bench:
 
     def _memory(self, row: Row, server: Running) -> Figures:
         """What many idle connections take, each; a few have been there before."""
-        with self._idle(server, row.kind, 64, PATIENCE):
+        streams = _streams(row, server)
+        with self._idle(server, row.kind, 64, PATIENCE, *streams):
             pass
         time.sleep(SETTLES)
         before = server.memory()
-        with self._idle(server, row.kind, self._effort.connections, PATIENCE):
+        with self._idle(server, row.kind, self._effort.connections, PATIENCE, *streams):
             time.sleep(SETTLES)
             return {"memory": (server.memory() - before) / self._effort.connections / 1024}
 
@@ -238,6 +239,11 @@ class Bench:
                 time.sleep(SETTLES)
                 grown.append((server.memory() - before) / done)
         return {"growth": max(0.0, min(grown[1:]))}
+
+
+def _streams(row: Row, server: Running) -> list[str]:
+    """What tells the client to switch streams of HTTP/2."""
+    return ["-m", str(row.streams)] if row.streams and not server.server.is_upgraded else []
 
 
 def _busy(figures: Figures) -> Figures:

@@ -67,6 +67,7 @@ class Row:
         connections: How many.
         size: Bytes of a message.
         outstanding: Requests on their way, of each connection.
+        streams: If not 0, a connection is a stream of HTTP/2, switched by extended CONNECT; so many are in one socket.
         half_of: For "pace": the row whose rate it runs at half of.
     """
 
@@ -78,6 +79,7 @@ class Row:
     connections: int = 64
     size: int = 16
     outstanding: int = 1
+    streams: int = 0
     half_of: str = ""
 
     @property
@@ -101,6 +103,8 @@ def _at_most(figure: Figure, bound: float, peer: str = "", is_stretch: bool = Fa
 
 _AHEAD = (_at_least(0.9, "picows"), _at_least(1.0, "aiohttp"), _at_least(1.0, "node"))
 _FAR_AHEAD = (_at_least(4.0, "picows"), _at_least(5.0, "node"))
+_TOGETHER = (_at_least(1.0, "node-http2"), _at_least(1.0, "switchd-http1", is_stretch=True))
+_APART = (_at_least(1.0, "node-http2"), _at_least(0.5, "switchd-http1", is_stretch=True))
 
 ROWS = (
     Row("WebSocket handshakes", "websocket", "open", (_at_least(1.0, "picows"), _at_least(2.0, "node")), ("stock",)),
@@ -152,6 +156,22 @@ ROWS = (
         (_at_least(1.0, "node-http2"), _at_least(1.0, "granian", is_stretch=True)),
         outstanding=32,
     ),
+    Row("ADDONE over HTTP/2, 64 streams on one connection", "addone", "echo", _TOGETHER, streams=64),
+    Row("ADDONE over HTTP/2, a stream on each of 64", "addone", "echo", _APART, streams=1),
+    Row(
+        "WebSocket echo over HTTP/2, 16 B, 64 streams on one connection",
+        "websocket",
+        "echo",
+        (*_TOGETHER, _at_least(1.0, "hypercorn")),
+        streams=64,
+    ),
+    Row(
+        "WebSocket echo over HTTP/2, 16 B, a stream on each of 64",
+        "websocket",
+        "echo",
+        (*_APART, _at_least(1.0, "hypercorn")),
+        streams=1,
+    ),
     Row("GET of a small resource", "http", "echo", (_at_least(2.0, "stock"),), ("go", "node")),
     Row(
         "Latency of a WebSocket echo, 16 B, at half of the load",
@@ -164,5 +184,12 @@ ROWS = (
     Row("Memory of an idle WebSocket", "websocket", "memory", (_at_most("memory", 5.5),), ("node", "picows")),
     Row("Memory of an idle ADDONE", "addone", "memory", (_at_most("memory", 2.0),), ("go",)),
     Row("Memory of an idle HTTP/2 connection", "h2", "memory", (_at_most("memory", 8.0),), ("node-http2",)),
+    Row(
+        "Memory of an idle ADDONE over HTTP/2, 64 streams on a connection",
+        "addone",
+        "memory",
+        (_at_most("memory", 1.0, "node-http2"),),
+        streams=64,
+    ),
     Row("Growth over many switches, 2,000 WebSockets idle", "websocket addone", "growth", (_at_most("growth", 1.0),)),
 )

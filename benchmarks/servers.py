@@ -37,12 +37,14 @@ class Server:
         command: How it is started. `{port}` and the like are filled in, and a need's name by its path.
         needs: What it needs of the cache.
         environment: Further variables, filled in likewise.
+        is_upgraded: Whether it is spoken to over HTTP/1.1, and switched by Upgrade, also in rows about HTTP/2.
     """
 
     name: str
     command: str
     needs: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    is_upgraded: bool = False
 
 
 PATHS = {"websocket": "/echo", "deflate": "/echo", "broadcast": "/broadcast", "addone": "/addone"}
@@ -52,8 +54,12 @@ UVICORN = "{uvicorn} -m uvicorn --app-dir {peers} asgi:application --host 127.0.
 GRANIAN = "{granian} -m granian --interface rsgi --host 127.0.0.1 --port {port} --workers 1 --runtime-threads 1"
 TWISTD = "{twistd} -n --pidfile= {reactor}"
 
+HYPERCORN = "{hypercorn} -m hypercorn --bind 127.0.0.1:{port} --backlog 1024 --log-level critical"
+SWITCHD = TWISTD + " switchd --config {here}/switchd.toml --listen tcp:{port}:backlog=1024:interface=127.0.0.1"
+
 SERVERS = (
-    Server(US, TWISTD + " switchd --config {here}/switchd.toml --listen tcp:{port}:backlog=1024:interface=127.0.0.1"),
+    Server(US, SWITCHD),
+    Server("switchd-http1", SWITCHD, is_upgraded=True),
     Server("bare", TWISTD + " -y {peers}/bare.py", environment=(("PORT", "{port}"),)),
     Server("stock", "{twistd} -n --pidfile= -y {peers}/stock.py", environment=(("PORT", "{port}"),)),
     Server("picows", "{picows} {peers}/picows_server.py {port}", ("picows",)),
@@ -70,7 +76,13 @@ SERVERS = (
         (("PYTHONPATH", "{peers}"),),
     ),
     Server("node", "{node} {peers}/node.js {port}", ("node", "ws"), (("NODE_PATH", "{ws}"),)),
-    Server("node-http2", "{node} {peers}/node_http2.js {port}", ("node",)),
+    Server("node-http2", "{node} {peers}/node_http2.js {port}", ("node", "ws"), (("NODE_PATH", "{ws}"),)),
+    Server(
+        "hypercorn",
+        HYPERCORN + " --worker-class uvloop asgi:application",
+        ("hypercorn",),
+        (("PYTHONPATH", "{peers}"),),
+    ),
     Server("go", "{go} {port}", ("go",), (("GOMAXPROCS", "1"),)),
 )
 BY_NAME = {server.name: server for server in SERVERS}

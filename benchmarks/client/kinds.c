@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "kinds.h"
+#include "http2.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,9 +28,9 @@ static uint32_t chance(void)            /* xorshift: masks need not be secret he
 
 /* WebSocket */
 
-#define KEY "dGhlIHNhbXBsZSBub25jZQ=="         /* of RFC 6455 section 1.3, as its answer */
+#define KEY "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"         /* of RFC 6455 section 1.3, as its answer */
 #define ACCEPT "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-#define FIELDS "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " KEY "\r\n"
+#define FIELDS "Sec-WebSocket-Version: 13\r\n"
 
 enum { CONTINUATION, TEXT, BINARY, CLOSE = 8, PING, PONG, FIN = 0x80, RSV1 = 0x40, MASKED = 0x80 };
 enum { MARK_BYTES = 8, MOST_HEADER_BYTES = 14 };
@@ -307,53 +308,37 @@ static int answer_http(Connection *connection, uint64_t number)
 
 /* HTTP/2, for one request: a connection that has been used and is idle then. Rates are h2load's to measure. */
 
-enum { DATA, HEADERS, RST_STREAM = 3, SETTINGS, H2_PING = 6, GOAWAY, FRAME_HEADER = 9, END_STREAM = 1, ACK = 1 };
-
 static void ask_h2(Connection *connection, uint64_t number)
 {
     if (number)
         fail("h2 asks once");
-    append(&connection->out, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 24 + FRAME_HEADER);
-    append(&connection->out, request, request_bytes);
+    append(&connection->out, PREFACE, PREFACE_BYTES);
+    put_h2_frame(&connection->out, H2_SETTINGS, 0, 0, NULL, 0);
+    put_h2_frame(&connection->out, H2_HEADERS, H2_END_HEADERS | H2_END_STREAM, 1, request, request_bytes);
 }
 
 static int answer_h2(Connection *connection, uint64_t number)
 {
     (void)number;
-    Buffer *in = &connection->in;
-    while (in->end - in->start >= FRAME_HEADER) {
-        uint8_t *at = in->bytes + in->start;
-        size_t whole = FRAME_HEADER + ((size_t)at[0] << 16 | (size_t)at[1] << 8 | at[2]);
-        int type = at[3], flags = at[4], is_end = (type == DATA || type == HEADERS) && flags & END_STREAM;
-        if (in->end - in->start < whole)
-            return 0;
-        if (type == GOAWAY || type == RST_STREAM)
-            fail("HTTP/2: a frame of type %d", type);
-        if ((type == SETTINGS || type == H2_PING) && !(flags & ACK)) {
-            uint8_t *answer = room(&connection->out, whole);
-            size_t count = type == SETTINGS ? FRAME_HEADER : whole;
-            memcpy(answer, at, count);
-            if (type == SETTINGS)
-                memset(answer, 0, 3);
-            answer[4] = ACK;
-            connection->out.end += count;
-        }
-        used(in, whole);
-        if (is_end)
-            return 1;
+    int is_end = 0;
+    for (H2Frame frame; !is_end && look_at_h2_frame(&connection->in, &frame); used(&connection->in, frame.whole)) {
+        if (frame.type == H2_GOAWAY || frame.type == H2_RST_STREAM)
+            fail("HTTP/2: a frame of type %d", frame.type);
+        acknowledge(&connection->out, &frame);
+        is_end = (frame.type == H2_DATA || frame.type == H2_HEADERS) && frame.flags & H2_END_STREAM;
     }
-    return 0;
+    return is_end;
 }
 
 /* All of them */
 
 static const Kind kinds[] = {
-    {"websocket", FIELDS, ACCEPT, ask_websocket, answer_websocket, leave_websocket, NULL},
-    {"deflate", FIELDS "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n", ACCEPT, ask_deflate,
-     answer_deflate, leave_websocket, opened_deflate},
-    {"addone", "Connection: Upgrade\r\nUpgrade: addone\r\n", "Upgrade: addone", ask_addone, answer_addone, NULL, NULL},
-    {"http", NULL, NULL, ask_http, answer_http, NULL, NULL},
-    {"h2", NULL, NULL, ask_h2, answer_h2, NULL, NULL},
+    {"websocket", "websocket", FIELDS, KEY, ACCEPT, ask_websocket, answer_websocket, leave_websocket, NULL},
+    {"deflate", "websocket", FIELDS "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n", KEY,
+     ACCEPT, ask_deflate, answer_deflate, leave_websocket, opened_deflate},
+    {"addone", "addone", "", "", "Upgrade: addone", ask_addone, answer_addone, NULL, NULL},
+    {"http", NULL, "", "", NULL, ask_http, answer_http, NULL, NULL},
+    {"h2", NULL, "", "", NULL, ask_h2, answer_h2, NULL, NULL},
 };
 
 const Kind *kind_of(const char *name)
@@ -364,19 +349,17 @@ const Kind *kind_of(const char *name)
     return NULL;
 }
 
-/* HEADERS on stream 1, with the fields as literals of RFC 7541: GET, http, path, authority. */
+/* Fields as RFC 7541 has them: GET, http, and as literals path and authority. */
 static void prepare_h2(void)
 {
-    size_t path = strlen(setting.path), fields = 4 + path + 11;
+    size_t path = strlen(setting.path);
     uint8_t *at = (uint8_t *)request;
     if (path > 100)
         fail("a path of more than 100 bytes");
-    memcpy(at, (uint8_t[]){0, 0, (uint8_t)fields, HEADERS, 4 | END_STREAM, 0, 0, 0, 1}, FRAME_HEADER);
-    at += FRAME_HEADER;
     memcpy(at, (uint8_t[]){0x82, 0x86, 0x04, (uint8_t)path}, 4);
     memcpy(at + 4, setting.path, path);
     memcpy(at + 4 + path, "\x01\x09" "127.0.0.1", 11);
-    request_bytes = FRAME_HEADER + fields;
+    request_bytes = 4 + path + 11;
 }
 
 void prepare(const Kind *kind, const Setting *given)

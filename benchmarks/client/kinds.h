@@ -7,7 +7,9 @@
 
 typedef struct {
     const char *name;
-    const char *fields;                 /* of the request that upgrades; NULL: it speaks from the first byte on */
+    const char *token;                  /* of the protocol that is asked for; NULL: it speaks from the first byte on */
+    const char *fields;                 /* of the request that asks for it, */
+    const char *key;                    /* and those that it has in HTTP/1.1 only */
     const char *expected;               /* what the head of the 101 must contain, whatever the case; NULL: nothing */
     void (*ask)(Connection *, uint64_t number);         /* put a request into `out` */
     int (*answer)(Connection *, uint64_t number);       /* take its answer, and only that one; 0: it is not all there */

@@ -11,9 +11,13 @@
        broadcast   one connection asks, and every connection gets the answer
        idle        connect and upgrade (http, h2: ask once), say so, and hold for SECONDS or until standard input ends
 
+   With -m STREAMS the protocol is not asked for by Upgrade, but by extended CONNECT over HTTP/2 (http2.c): a connection is
+   then a stream, and so many of them are in one socket; not for deflate, http, h2, and not to `open`.
+
    Nothing here is without a bound: on the seconds, the connections, the bytes of a buffer, the requests on their way. */
 
 #define _GNU_SOURCE
+#include "http2.h"
 #include "kinds.h"
 
 #include <errno.h>
@@ -25,7 +29,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { MOST_BYTES = 1 << 20, AT_ONCE = 64, EVENTS = 256 };
+enum { MOST_BYTES = 1 << 20, MOST_STREAMS = 1000, AT_ONCE = 64, EVENTS = 256 };
 
 static const uint64_t SECOND = 1000000000, PATIENCE = 20;       /* seconds more than asked for, and it gives up */
 
@@ -38,12 +42,15 @@ static const Kind *kind;
 static Deed deed;
 static Setting setting = {.path = "/", .size = 16};
 static int connections = 1, outstanding = 1, rate = 1000;
+static int streams;                     /* in one socket; 0: each connection has its own */
 static double seconds = 1, warm_up = 0.2;
 static uint64_t most_operations = UINT64_MAX;
 static char *pids = "";
 
 static Connection *all;
-static int begun, ready, gone;          /* connections: dialled, open for the first time, closed for good */
+static Carrier *carriers;
+static int sockets;
+static int begun, ready, gone;          /* sockets dialled; connections open for the first time, closed for good */
 static int input_ended;                 /* standard input; looked at by `idle` alone */
 static Phase phase;
 static uint64_t phase_ends, measured_since, measured, cpu;     /* nanoseconds */
@@ -100,10 +107,21 @@ static void count_answer(Connection *connection, uint64_t at, size_t count)
     }
 }
 
+static void push(Connection *connection)        /* what it has to say is sent */
+{
+    if (connection->carrier) {
+        carry(connection);
+        connection = &connection->carrier->socket;
+    }
+    flush(connection);
+}
+
 static void dial_next(void)
 {
-    if (begun < connections)
-        dial(&all[begun++], setting.port, deed == OPENING);
+    if (begun < sockets) {
+        dial(streams ? &carriers[begun].socket : &all[begun], setting.port, deed == OPENING);
+        begun++;
+    }
 }
 
 static int goes_on(void)
@@ -131,12 +149,12 @@ static void begin(void)                 /* all are open */
         for (int i = 0; i < connections; i++) {
             for (int j = 0; j < outstanding; j++)
                 ask(&all[i], now());
-            flush(&all[i]);
+            push(&all[i]);
         }
     if (deed == BROADCAST) {
         for (int i = 0; i < outstanding; i++)
             ask(&all[0], 0);
-        flush(&all[0]);
+        push(&all[0]);
     }
 }
 
@@ -150,9 +168,9 @@ static void count_ready(void)
 static void on_open(Connection *connection)
 {
     connection->state = OPEN;
-    if (deed == OPENING || (deed == IDLE && !kind->fields)) {
+    if (deed == OPENING || (deed == IDLE && !kind->token)) {
         ask(connection, connection->since);
-        flush(connection);
+        push(connection);
     } else {
         count_ready();
     }
@@ -173,7 +191,7 @@ static void on_answers(Connection *connection, int count)
         uint64_t done = answered / (uint64_t)connections;       /* the first one asks for all; these are theirs */
         while (all[0].asked < done + (uint64_t)outstanding && all[0].asked - all[0].answered < (uint64_t)outstanding)
             ask(&all[0], 0);
-        flush(&all[0]);
+        push(&all[0]);
     }
 }
 
@@ -230,10 +248,13 @@ static void connected(Connection *connection)
     getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error)
         fail("connect: %s", strerror(error));
-    if (kind->fields) {
+    if (connection->carrier) {
+        connection->state = OPEN;
+        greet(connection->carrier);
+    } else if (kind->token) {
         char head[1024];
-        int count = snprintf(head, sizeof head, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n", setting.path,
-                             setting.port, kind->fields);
+        int count = snprintf(head, sizeof head, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: Upgrade\r\n"
+                             "Upgrade: %s\r\n%s%s\r\n", setting.path, setting.port, kind->token, kind->fields, kind->key);
         if (count >= (int)sizeof head)
             fail("a path that is too long");
         append(&connection->out, head, (size_t)count);
@@ -248,9 +269,11 @@ static void readable(Connection *connection)
 {
     for (int more = 1; more == 1;) {
         more = receive(connection);
-        if (connection->state == ASKED && connection->in.end)
+        if (connection->carrier)
+            take_h2_frames(connection->carrier, on_open, take_answers);
+        else if (connection->state == ASKED && connection->in.end)
             take_head(connection);
-        if (connection->state >= OPEN)
+        if (connection->state >= OPEN && !connection->carrier)
             take_answers(connection);
         if (!more) {
             on_end(connection);
@@ -299,7 +322,7 @@ static void ask_what_is_due(void)
             return;
         Connection *next = &all[count++ % (uint64_t)connections];
         ask(next, due);
-        flush(next);
+        push(next);
     }
 }
 
@@ -385,13 +408,14 @@ static Deed deed_of(const char *name)
 
 static void read_arguments(int count, char **arguments)
 {
-    for (int option; (option = getopt(count, arguments, "k:d:p:u:c:s:o:r:t:w:n:P:")) != -1;)
+    for (int option; (option = getopt(count, arguments, "k:d:p:u:c:m:s:o:r:t:w:n:P:")) != -1;)
         switch (option) {
         case 'k': kind = kind_of(optarg); break;
         case 'd': deed = deed_of(optarg); break;
         case 'p': setting.port = number(optarg, 65535); break;
         case 'u': setting.path = optarg; break;                         /* the request's target */
         case 'c': connections = number(optarg, MOST_CONNECTIONS); break;
+        case 'm': streams = number(optarg, MOST_STREAMS); break;
         case 's': setting.size = (size_t)number(optarg, MOST_BYTES); break;
         case 'o': outstanding = number(optarg, MOST_OUTSTANDING); break;
         case 'r': rate = number(optarg, 10000000); break;
@@ -403,7 +427,24 @@ static void read_arguments(int count, char **arguments)
         }
     if (!kind || !setting.port)
         fail("-k needs a kind, and -p a port");
+    if (streams && (!kind->token || kind->opened || deed == OPENING))
+        fail("%s by extended CONNECT is not among what this client does", kind->name);
     setting.is_shared = deed == BROADCAST;
+}
+
+static void share_out(void)             /* the streams among the sockets */
+{
+    carriers = calloc((size_t)sockets, sizeof *carriers);
+    if (!carriers)
+        fail("out of memory");
+    for (int i = 0; i < connections; i++) {
+        Carrier *carrier = all[i].carrier = &carriers[i / streams];
+        if (i % streams == 0) {
+            carrier->streams = &all[i];
+            carrier->socket.carrier = carrier;
+        }
+        carrier->count++;
+    }
 }
 
 static void start(void)
@@ -423,6 +464,11 @@ static void start(void)
     }
     if (!all)
         fail("out of memory");
+    sockets = streams ? (connections + streams - 1) / streams : connections;
+    if (streams) {
+        begin_requests(setting.path, kind->token, kind->fields);
+        share_out();
+    }
 }
 
 int main(int count, char **arguments)

@@ -19,6 +19,8 @@ enum { MOST_CONNECTIONS = 16000, MOST_OUTSTANDING = 1 << 14 };
 
 typedef enum { CLOSED, CONNECTING, ASKED, OPEN, LEAVING } State;    /* ASKED: the head is sent, the 101 is awaited */
 
+typedef struct Carrier Carrier;         /* http2.h */
+
 typedef struct {
     int fd, index;
     int awaits_room;                    /* epoll is armed for writing */
@@ -30,6 +32,9 @@ typedef struct {
     uint64_t since;                     /* when it was opened */
     uint64_t *due;                      /* of each outstanding request, as a ring: from when its time counts */
     z_stream *inflater;
+    Carrier *carrier;                   /* HTTP/2: of a stream, where it is; of a socket, what it is; NULL: neither */
+    int64_t window;                     /* of a stream: how much may be sent, */
+    size_t owed;                        /* and how much has come since the server was last given credit */
 } Connection;
 
 _Noreturn void fail(const char *format, ...);

@@ -27,6 +27,7 @@ SECONDS = 300
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: %b\r\n%b\r\n"
 ACCEPT = b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
 WEBSOCKET = SWITCHED % (b"websocket", ACCEPT)
+SETTINGS = b"\0\0\x06\x04\0\0\0\0\0\0\x08\0\0\0\x01"  # extended CONNECT is offered
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
 
 
@@ -36,6 +37,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return Cache(tmp_path_factory.mktemp("cache")).need("client")
     except Missing as missing:
         left_out(f"This test compiles the load client: {missing}.")
+
+
+def h2(kind: int, payload: bytes, flags: int = 0, stream: int = 1) -> bytes:
+    """A frame of HTTP/2."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+OPENED = h2(1, b"\x88", 4)
 
 
 @contextmanager
@@ -80,14 +89,37 @@ def server(*answers: bytes) -> Iterator[int]:
 def test_the_client_notices_an_answer_that_is_wrong(
     client: Path, kind: str, answers: list[bytes], sentence: str
 ) -> None:
+    notices(client, kind, answers, sentence)
+
+
+@pytest.mark.parametrize(
+    ("kind", "answers", "sentence"),
+    [
+        ("addone", [h2(4, b"", stream=0)], "no extended CONNECT is offered"),
+        ("addone", [SETTINGS, h2(1, b"\x8d", 5)], "no 200 as expected on stream 1, but 8d"),
+        ("addone", [SETTINGS, h2(0, b"2\n")], "stream 1 has ended, or has padding"),
+        ("addone", [SETTINGS, OPENED, h2(0, b"3\n")], "1 plus one is not 3"),
+        ("addone", [SETTINGS, OPENED, h2(0, b"2\n", 1)], "stream 1 has ended"),
+        ("addone", [SETTINGS, OPENED, h2(0, b"2\n", stream=3)], "a frame of type 0 for stream 3"),
+        ("addone", [SETTINGS, OPENED, h2(3, bytes(4))], "a frame of type 3, for stream 1"),
+        ("addone", [SETTINGS, OPENED, h2(7, bytes(8), stream=0)], "a frame of type 7, for stream 0"),
+        ("addone", [SETTINGS, OPENED, bytes([1, 0, 0]) + bytes(6)], "a frame of 65536 bytes"),
+        ("addone", [SETTINGS, OPENED], "the server has closed a connection"),
+        ("websocket", [SETTINGS, OPENED, h2(0, b"\x82\x10" + bytes(16))], "message 0 came back as another"),
+        ("deflate", [], "deflate by extended CONNECT is not among what this client does"),
+    ],
+)
+def test_so_it_does_in_a_stream(client: Path, kind: str, answers: list[bytes], sentence: str) -> None:
+    notices(client, kind, answers, sentence, "-m", "1")
+
+
+def notices(client: Path, kind: str, answers: list[bytes], sentence: str, *more: str) -> None:
+    """Whether a server with these answers is told to be wrong."""
     with server(*answers) as port:
-        done = subprocess.run(
-            [client, "-k", kind, "-d", "echo", "-p", str(port), "-t", "0.1"],
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=SECONDS,
-        )
+        command = [str(client), "-k", kind, "-d", "echo", "-p", str(port), "-t", "0.1", *more]
+        done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=SECONDS)
+        if not answers:  # it has not come
+            socket.create_connection(("127.0.0.1", port)).close()
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("client: ")
