@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -273,6 +274,11 @@ class Terminal:
         server = _Background(self._on_any_port(command.text), self.folder, self._environment())
         self._running.append(server)
         self.port = server.wait_for(prints([*command.prints, "..."]))
+        if "switchd" in command.text:
+            # The log says so before the reactor runs; Ctrl-C that came now could be lost.
+            with socket.create_connection(("127.0.0.1", int(self.port)), timeout=LISTENING_SECONDS) as connection:
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                connection.recv(1)
         return server
 
     def close(self) -> None:
