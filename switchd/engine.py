@@ -92,6 +92,12 @@ class Engine(Protocol):
     def consumed(self, stream: int, length: int) -> None:
         """So much of a stream's body is used: the client may send as much again."""
 
+    def kept(self, length: int) -> None:
+        """So much of a stream's body is kept for later: the client may send as much again, but not on that stream."""
+
+    def used(self, stream: int, length: int) -> None:
+        """So much of what was kept is used: on that stream, too."""
+
     def reset(self, stream: int, code: int) -> None:
         """Cut a stream short."""
 

@@ -214,8 +214,12 @@ class Stream:
             if isinstance(part, engine.Ended):
                 self._take_end(part)
             else:
-                self._session.engine.consumed(self.id, part.length)
+                self._give_back(part.length)
                 self._take_content(part.data)
+
+    def _give_back(self, length: int) -> None:
+        """So much of what was held is not any more."""
+        self._session.engine.consumed(self.id, length)
 
     def _take_content(self, data: bytes) -> None:
         raise NotImplementedError
@@ -335,8 +339,7 @@ class Stream:
         self.open = False
         self._queue.clear()
         if self._held:
-            length = sum(part.length for part in self._held if isinstance(part, engine.Data))
-            self._session.engine.consumed(self.id, length)
+            self._give_back(sum(part.length for part in self._held if isinstance(part, engine.Data)))
             self._held.clear()
         self._session.closed(self)
 

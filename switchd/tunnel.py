@@ -97,6 +97,15 @@ class Tunnel(Stream):
 
     # What comes
 
+    def _hold(self, part: engine.Data | engine.Ended) -> None:
+        # Else a few protocols that have paused would stop all the streams of the connection.
+        if isinstance(part, engine.Data):
+            self._session.engine.kept(part.length)
+        super()._hold(part)
+
+    def _give_back(self, length: int) -> None:
+        self._session.engine.used(self.id, length)
+
     @property
     def _listens(self) -> bool:
         return self.connected and not self.disconnecting

@@ -351,6 +351,37 @@ class TestFlow:
         opened.client.talk()
         assert len(opened.protocol.heard) == 1_262_144
 
+    def test_of_input_that_many_have_paused_stops_no_other(self) -> None:
+        opened = Opened()
+        streams = [(opened.answer, opened.protocol), *(opened.another() for _ in range(9))]
+        for answer, protocol in streams:
+            protocol.transport.pauseProducing()
+            assert opened.client.send(answer.stream, b"x" * 1_000_000) == 262_144
+        opened.client.talk()
+        other, _ = opened.another()
+        assert opened.client.send(other.stream, b"y" * 1_000_000) == 1_000_000
+        opened.client.talk()
+        assert other.body == b"Y" * 1_000_000
+        for answer, protocol in streams:
+            protocol.transport.resumeProducing()
+            opened.turn()
+            assert opened.client.send(answer.stream, b"x" * 500_000) == 500_000
+            opened.client.talk()
+            assert len(protocol.heard) == 762_144
+        assert opened.client.h2.outbound_flow_control_window >= 1_048_576 // 2
+
+    def test_of_input_that_is_kept_is_given_back_once(self) -> None:
+        opened = Opened()
+        opened.transport.pauseProducing()
+        before = opened.client.h2.outbound_flow_control_window
+        for _ in range(20):
+            other, protocol = opened.another()
+            protocol.transport.pauseProducing()
+            opened.client.send(other.stream, b"x" * 262_144)
+            opened.client.talk()
+            opened.client.cut(other)
+        assert opened.client.h2.outbound_flow_control_window <= before
+
     def test_of_output_takes_turns_with_the_others(self) -> None:
         opened = Opened(settings=WIDE)
         other, protocol = opened.another()

@@ -6,12 +6,13 @@ Its methods and events are those of `switchd.engine`, as far as they have a mean
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from h2 import events as theirs
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.exceptions import FrameTooLargeError, ProtocolError
+from h2.exceptions import FrameTooLargeError, ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
 
 from switchd.engines.bounds import CONNECTION_WINDOW, STREAM_WINDOW
@@ -123,6 +124,17 @@ class Engine:
     def consumed(self, stream: int, length: int) -> None:
         """So much of what came on a stream is used: the server may send as much again."""
         self._h2.acknowledge_received_data(length, stream)
+
+    def kept(self, length: int) -> None:
+        """So much of what came is kept for later: the server may send as much again, but not on that stream."""
+        if length:
+            self._h2.increment_flow_control_window(length)
+
+    def used(self, stream: int, length: int) -> None:
+        """So much of what was kept is used: on that stream, too."""
+        with suppress(StreamClosedError):
+            if length:
+                self._h2.increment_flow_control_window(length, stream)
 
     def reset(self, stream: int, code: int) -> None:
         """Cut a stream short."""

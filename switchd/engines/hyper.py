@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from h2 import events as theirs
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.exceptions import ProtocolError
+from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
 from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple, OversizedHeaderListError
 from hyperframe.frame import GoAwayFrame
@@ -301,6 +302,17 @@ class Engine:
     def consumed(self, stream: int, length: int) -> None:
         """So much of a stream's body is used: the client may send as much again."""
         self._h2.acknowledge_received_data(length, stream)
+
+    def kept(self, length: int) -> None:
+        """So much of what came is kept for later: the client may send as much again, but not on that stream."""
+        if length:
+            self._h2.increment_flow_control_window(length)
+
+    def used(self, stream: int, length: int) -> None:
+        """So much of what was kept is used: on that stream, too."""
+        with suppress(StreamClosedError):
+            if length:
+                self._h2.increment_flow_control_window(length, stream)
 
     def reset(self, stream: int, code: int) -> None:
         """Cut a stream short."""

@@ -481,10 +481,18 @@ class Engine:
 
     def consumed(self, stream: int, length: int) -> None:
         """See `switchd.engine.Engine`."""
+        self.kept(length)
+        self.used(stream, length)
+
+    def kept(self, length: int) -> None:
+        """See `switchd.engine.Engine`."""
         window = self._inbound
         window.used += length
         if 2 * window.used >= window.size or not window.room:
             self._credit(0, window)
+
+    def used(self, stream: int, length: int) -> None:
+        """See `switchd.engine.Engine`."""
         row = self._streams.get(stream)
         if row is not None and row.inbound is not None:
             window = row.inbound
