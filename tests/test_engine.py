@@ -286,6 +286,14 @@ def test_a_client_is_told_of_the_size_of_the_table_though_it_says_so_twice() -> 
         assert [tuple(field) for field in fields] == [(b":status", b"200"), *answer]
 
 
+@pytest.mark.parametrize(("sizes", "said"), [([100, 0], b"\x20"), ([0, 100], b"\x20\x3f\x45"), ([100], b"\x3f\x45")])
+def test_a_client_is_told_of_the_smallest_size_of_the_table_and_of_the_last(sizes: list[int], said: bytes) -> None:
+    made = started()
+    told(made, *[frames.settings((frames.HEADER_TABLE_SIZE, size)) for size in sizes], headers(1))
+    made.respond(1, 200, [], True)
+    assert frames.read(made.take_output())[-1].data == said + b"\x88"
+
+
 def test_an_increment_that_is_cut_short_is_an_error() -> None:
     made = started()
     assert isinstance(told(made, raw(frames.WINDOW_UPDATE, 0, b"\x80"))[-1], Failed)

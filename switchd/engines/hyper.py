@@ -85,7 +85,8 @@ class _Decoder(Decoder):
 
 
 class _Encoder(Encoder):
-    """hpack does not tell the client of a new size of the table if the same size is set once more."""
+    """hpack does not tell the client of a new size of the table if the same size is set once more; and where there were
+    several since the last block, it tells of each, though the client may not allow the first any more."""
 
     @property
     def header_table_size(self) -> int:
@@ -95,7 +96,8 @@ class _Encoder(Encoder):
     def header_table_size(self, value: int) -> None:
         if value != self.header_table.maxsize:
             self.header_table.maxsize = value
-            self.table_size_changes.append(value)
+            least = min([value, *self.table_size_changes])  # and the last (RFC 7541 section 4.2)
+            self.table_size_changes = [value] if least == value else [least, value]
 
 
 class _OurSettings(Settings):
