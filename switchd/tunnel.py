@@ -118,7 +118,7 @@ class Tunnel(Stream):
                 self._fails(Failure())
 
     def _take_end(self, end: engine.Ended) -> None:
-        if end.trailers:
+        if end.trailers and not self._ended:
             self._session.broken(self)  # nothing but DATA may be here (RFC 9113 section 8.5)
         elif self._listens:
             self._tell(self.readConnectionLost, Failure(ConnectionDone()))

@@ -132,6 +132,16 @@ class TestEnd:
         assert opened.reason.check(ConnectionDone)
         assert opened.client.session._streams == {}
 
+    def test_of_input_with_trailers_after_our_own_is_an_end(self) -> None:
+        for method in ("loseWriteConnection", "loseConnection"):
+            opened = Opened(Careful)
+            getattr(opened.transport, method)()
+            opened.turn()
+            opened.client.h2.send_headers(opened.answer.stream, [("x-last", "words")], end_stream=True)
+            opened.client.talk()
+            assert len(opened.protocol.reasons) == 1
+            assert opened.client.get().status == 200
+
     def test_after_a_half_close_is_a_close(self) -> None:
         opened = Opened(Careful)
         opened.transport.loseWriteConnection()
