@@ -101,7 +101,7 @@ class Certificates:
         name = str(self._files.certificate)
         try:
             self._contexts = self._made()
-        except UnusableOptions as error:
+        except Exception as error:  # whatever it is, the connection that came is served as those before
             events.log(events.NotRenewed(name, str(error)))
         else:
             events.log(events.Renewed(name))
@@ -282,7 +282,7 @@ def _certificates(path: Path) -> list[x509.Certificate]:
     content = _content(path)
     try:
         return x509.load_pem_x509_certificates(content)
-    except ValueError as error:
+    except Exception as error:  # ValueError, or one of its own, such as InvalidVersion
         raise _Wrong(f"{path} holds no sound certificate in PEM; expected -----BEGIN CERTIFICATE-----") from error
 
 

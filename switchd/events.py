@@ -95,7 +95,7 @@ class NoSession:
     Attributes:
         id: The connection.
         peer: The client's address.
-        why: What OpenSSL says.
+        why: What OpenSSL says, or how else its connection has ended.
     """
 
     id: str

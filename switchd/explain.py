@@ -30,8 +30,8 @@ from switchd.negotiation import (
     candidates,
     refusal,
     required,
+    served,
     switching_head,
-    tokens,
     unclaimed,
 )
 from switchd.routes import Routes
@@ -164,7 +164,7 @@ def _too_late(result: object, seconds: float) -> NoReturn:
 def _answer(verdict: Verdict, given: Input, entries: Sequence[Entry]) -> _Answer:
     candidate, answer = verdict.candidate, verdict.answer
     if isinstance(answer, Refuse):
-        fields = refusal(candidate, answer, tokens(entries))
+        fields = refusal(candidate, answer, served(entries, given.request.secure))
         length = (b"Content-Length", b"%d" % len(answer.body))
         return _Answer("the switch's own", _head(answer.status, (*fields, length)))
     abandon(answer)

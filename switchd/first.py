@@ -54,6 +54,7 @@ class First(TwistedProtocol, Waiter):
 
     server: Server
     transport: Any
+    _has_session = False  # in TLS
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -71,6 +72,7 @@ class First(TwistedProtocol, Waiter):
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`. Our SETTINGS need not wait for the client's preface (RFC 9113 section 3.4)."""
+        self._has_session = True
         if self.transport.negotiatedProtocol == b"h2" and not self._is_over:
             self._become(self.server.began_http2(self._connection), b"")
 
@@ -95,7 +97,8 @@ class First(TwistedProtocol, Waiter):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._wait(None)
-        if reason.check(SSL.Error):
+        late = self._is_over and not self._has_session and ISSLTransport.providedBy(self.transport)
+        if late or reason.check(SSL.Error):
             self.server.no_session(self._connection, reason)
 
     def _may_be_http2(self, data: bytes) -> bool:

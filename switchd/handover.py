@@ -128,6 +128,8 @@ class _Lost:
         # Gone before it is used, so that transport and hook are no cycle and a second call finds the transport's own.
         if self._transport.connectionLost is self:
             del self._transport.connectionLost
+        elif not self.callbacks:
+            return  # somebody has kept it, and calls it once more
         gate = _slot(self._transport).protocol
         failure = gate.failure if isinstance(gate, _Gate) else None
         try:
@@ -137,7 +139,8 @@ class _Lost:
             else:
                 self._original(reason)
         finally:
-            for callback in self.callbacks:
+            callbacks, self.callbacks = self.callbacks, ()
+            for callback in callbacks:
                 callback(failure or reason)
 
 

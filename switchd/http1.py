@@ -526,9 +526,7 @@ class Channel(HTTPChannel, Waiter):
     def advertise(self, request: OrdinaryRequest) -> None:
         """Say which protocols the path has, if we are configured to (RFC 9110 section 7.8)."""
         if self.server.advertise and not request.responseHeaders.hasHeader(b"Upgrade"):
-            secure = request.isSecure()
-            entries = self.server.switches(request.path)
-            served = negotiation.tokens(entry for entry in entries if not (secure and entry.encrypts))
+            served = negotiation.served(self.server.switches(request.path), request.isSecure())
             for name, value in negotiation.advertisement(served) if served else ():
                 request.responseHeaders.addRawHeader(name, value)
 
@@ -589,7 +587,7 @@ class Channel(HTTPChannel, Waiter):
             self._accept(request, asked, verdict, verdict.answer)
 
     def _refuse(self, request: Request, candidate: negotiation.Candidate, refuse: Refuse) -> None:
-        served = negotiation.tokens(self.server.switches(request.path))
+        served = negotiation.served(self.server.switches(request.path), request.isSecure())
         try:
             headers = negotiation.refusal(candidate, refuse, served)
         except Exception:

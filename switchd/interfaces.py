@@ -209,7 +209,12 @@ class ISwitch(Interface):
         """
 
 
-class IEncrypts(Interface):
+class IInClear(Interface):
+    """Optional, of a switch, and without methods: it is for connections in clear. Where they are encrypted, no `Upgrade`
+    field of ours tells of it."""
+
+
+class IEncrypts(IInClear):
     """Optional, of a switch, and without methods: what it switches to encrypts the connection.
 
     `require = true` of its entry then means that a request has to be encrypted, not that it has to switch: one that is

@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from switchd.errors import RequestError
 from switchd.interfaces import Header, Request
+from switchd.negotiation import lists
 
 _LONGEST_LENGTH = 18
 """Digits of a Content-Length that are looked at; a longer one is over any limit, and int() has one of its own."""
@@ -132,6 +133,8 @@ def serialised(asked: Request) -> bytes:
     """A request as bytes again, without what was said to the hop that is over."""
     lines = [b"%s %s HTTP/1.1" % (asked.method, asked.target)]
     lines += [b"%s: %s" % field for field in asked.headers if field[0] not in SPENT]
+    if lists(asked.values(b"connection"), b"close"):
+        lines.append(b"Connection: close")  # for the hop that begins, it holds still
     if asked.body:
         lines.append(b"Content-Length: %d" % len(asked.body))
     return b"\r\n".join([*lines, b"", asked.body])

@@ -16,7 +16,7 @@ from itertools import islice
 from attrs import Attribute, Factory, field, frozen
 
 from switchd.errors import BadAnswer
-from switchd.interfaces import Accept, Header, IEncrypts, ISwitch, Offer, Refuse, Request
+from switchd.interfaces import Accept, Header, IEncrypts, IInClear, ISwitch, Offer, Refuse, Request
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _IS_TOKEN = re.compile(_TOKEN).fullmatch
@@ -98,6 +98,7 @@ class Entry:
         close: A request whose offer nobody takes is not answered; its connection is closed.
         also: Further tokens of the plugin, which it answers to but does not offer.
         encrypts: Whether the switch is an `IEncrypts`.
+        in_clear: Whether it is an `IInClear`, as those are too.
 
     Raises:
         ValueError: A token that may not be in an `Upgrade` field.
@@ -112,6 +113,9 @@ class Entry:
     also: tuple[bytes, ...] = field(default=(), validator=_are_protocols)
     encrypts: bool = field(
         init=False, default=Factory(lambda self: bool(IEncrypts.providedBy(self.switch)), takes_self=True)
+    )
+    in_clear: bool = field(
+        init=False, default=Factory(lambda self: bool(IInClear.providedBy(self.switch)), takes_self=True)
     )
     # A table, so that a head full of offers costs one or two look-ups for each.
     _spellings: dict[Offer, bytes] = field(
@@ -247,7 +251,12 @@ def unclaimed(entries: Sequence[Entry], offered: Sequence[Offer], is_secure: Cal
 
 def required(entries: Iterable[Entry], secure: bool) -> bytes:
     """The value of the `Upgrade` field of a 426: what `entries` demand."""
-    return tokens(entry for entry in entries if entry.demands(secure))
+    return tokens(entry for entry in _allowed(tuple(entries), secure) if entry.demands(secure))
+
+
+def served(entries: Sequence[Entry], secure: bool) -> bytes:
+    """The value of an `Upgrade` field that lists what `entries` have for a connection; `secure`: it is encrypted."""
+    return tokens(entry for entry in _allowed(entries, secure) if not (secure and entry.in_clear))
 
 
 def tokens(entries: Iterable[Entry]) -> bytes:

@@ -1,7 +1,8 @@
 """Which path serves which resource, and accepts which switch.
 
 A configured path is a prefix that ends where a segment ends: "/a" matches "/a" and "/a/b", not "/ab". Segments are
-compared after percent-decoding, each by itself, so that an encoded slash does not make two of one.
+compared after percent-decoding, each by itself, so that an encoded slash does not make two of one. But what is required
+of a path holds for all that may come to it, for an application that decodes first and resolves dots, too.
 """
 
 from __future__ import annotations
@@ -37,6 +38,17 @@ def configured(path: str) -> Segments:
     return tuple(path.encode().strip(b"/").split(b"/")) if path.strip("/") else ()
 
 
+def resolved(asked: Segments) -> Segments:
+    """Where somebody comes to who takes encoded slashes for slashes, and dot segments out (RFC 3986 section 5.2.4)."""
+    found: list[bytes] = []
+    for segment in b"/".join(asked).split(b"/"):
+        if segment == b"..":
+            del found[-1:]
+        elif segment not in (b"", b"."):
+            found.append(segment)
+    return tuple(found)
+
+
 class Routes:
     """All routes of a server.
 
@@ -57,7 +69,12 @@ class Routes:
     def switches(self, path: bytes) -> tuple[Entry, ...]:
         """The entries that match a raw path: the longest first, then in the order of the file."""
         asked = segments(path)
-        return tuple(entry for prefix, entry in self._entries if asked[: len(prefix)] == prefix)
+        plain = resolved(asked)
+        return tuple(
+            entry
+            for prefix, entry in self._entries
+            if asked[: len(prefix)] == prefix or (entry.require and plain[: len(prefix)] == prefix)
+        )
 
     def resource(self, asked: Segments) -> tuple[int, IResource] | None:
         """The resource with the longest path that matches, and how many segments that is; None if there is none."""
@@ -89,7 +106,13 @@ class Root(Resource):
 
 
 class StaticFiles(File):
-    """A folder's files; unlike `twisted.web.static.File` it does not list what is in it."""
+    """A folder's files; unlike `twisted.web.static.File` it does not list what is in it, and each has one path only."""
+
+    def getChild(self, path: bytes, request: Any) -> Any:
+        """Twisted's resolves dots, and slashes that were encoded: a way around what holds for a path."""
+        if path in (b".", b"..") or b"/" in path:
+            return self.childNotFound
+        return super().getChild(path, request)
 
     def directoryListing(self) -> Any:
         """A folder without an index is not found."""

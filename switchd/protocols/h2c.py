@@ -13,7 +13,7 @@ from typing import Any
 from attrs import frozen
 from zope.interface import implementer
 
-from switchd.interfaces import Accept, Answer, Context, ISwitch, NoOptions, Offer, Refuse, Request
+from switchd.interfaces import Accept, Answer, Context, IInClear, ISwitch, NoOptions, Offer, Refuse, Request
 
 _IS_BASE64URL = re.compile(rb"[A-Za-z0-9_-]*").fullmatch  # without padding (section 3.2.1)
 
@@ -26,7 +26,7 @@ _VALUES = {
 }
 
 
-@implementer(ISwitch)
+@implementer(ISwitch, IInClear)
 @frozen
 class H2c:
     """One `[[switch]]` with `protocol = "h2c"`."""

@@ -22,13 +22,16 @@ from twisted.internet.interfaces import (
     IProtocol,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from switchd.certificates import Certificates, HttpTls
+from switchd.certificates import Certificates, HttpTls, in_words
 from switchd.handover import handover
 from switchd.interfaces import Accept, Answer, Context, Early, IEncrypts, ISession, ISwitch, Offer, Range, Request
+
+_log = Logger()
 
 _OLDEST = {b"1.0": "1.2", b"1.2": "1.2", b"1.3": "1.3"}
 """The oldest version of a session, by that in the token."""
@@ -107,6 +110,8 @@ class _Handshake(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop()
+        peer, why = self._session.request.peer, in_words(reason.value)
+        _log.info("{peer} came to no TLS session after its upgrade: {why}", peer=peer, why=why)
 
     def _stop(self) -> None:
         if self._deadline is not None and self._deadline.active():

@@ -206,7 +206,9 @@ class Connection(tcp.Server):
     @property
     def _is_done(self) -> bool:
         """Whether nothing is left but to close."""
-        return bool(self.disconnecting) and not (self._tempDataBuffer or self.dataBuffer or self.producer is not None)
+        if not self.disconnecting or self._aborting:
+            return False
+        return not (self._tempDataBuffer or self.dataBuffer or self.producer is not None)
 
     def doWrite(self) -> Any:
         """See `IWriteDescriptor`. Where nothing is left but to close, Twisted's asks the system to send nothing."""
