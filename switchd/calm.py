@@ -89,13 +89,17 @@ class Calm:
         self._block_bytes = block_bytes
         self._block = 0  # so much of a list has come
 
-    def before(self, frame: Frame) -> None:
+    def before(self, frame: Frame, is_answered: bool) -> None:
         """A frame has come. CONTINUATIONs count as what they end in; there are so many bytes of them, and h2 takes 64.
+
+        Args:
+            frame: The frame.
+            is_answered: Whether there is nothing to be cut short on its stream any more.
 
         Raises:
             Violation: There are too many of its kind.
         """
-        if frame.kind == RST_STREAM:
+        if frame.kind == RST_STREAM and not is_answered:
             self.cut()
         elif frame.kind in (HEADERS, CONTINUATION):
             self.fragment(frame.length, frame.kind == HEADERS)

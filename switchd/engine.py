@@ -99,7 +99,7 @@ class Engine(Protocol):
         """So much of what was kept is used: on that stream, too."""
 
     def reset(self, stream: int, code: int) -> None:
-        """Cut a stream short."""
+        """Cut a stream short, unless it is closed already."""
 
     def reset_for(self, stream: int, code: int) -> Failed | None:
         """The same because of what the client did, which it may not have us do for ever."""

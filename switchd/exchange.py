@@ -316,8 +316,8 @@ class Exchange(Stream):
             request.answer(refuse.status, headers, refuse.body)
 
     def _accept(self, request: Request, asked: Asked, since: float, verdict: Verdict, accept: Accept) -> None:
-        held = self._held or ()
-        if accept.early is Early.REFUSE and any(isinstance(part, engine.Data) and part.data for part in held):
+        held = self._held
+        if accept.early is Early.REFUSE and held is not None and held.data:
             abandon(accept)
             request.answer(400, (), b"There may be no bytes behind this request before its answer.\n")
             return

@@ -207,6 +207,9 @@ class Session(Protocol):
             head = fields.read(event.fields, self.server.limits)
             if head.protocol is not None and not self.server.extended_connect:
                 raise fields.Malformed(":protocol, which has not been offered")  # RFC 8441 section 3
+            if head.protocol is not None and self._leaving:
+                self._reset(number, frames.REFUSED_STREAM)  # it would have to be left at once
+                return
         except fields.Malformed:
             self._reset(number, frames.PROTOCOL_ERROR)
         except RequestError as error:
@@ -299,13 +302,23 @@ class Session(Protocol):
         if progress or not waits:
             self._stalled.stop()
         if waits and not self._stalled.runs:
-            self._stalled.start(limits.stalled_seconds, self.transport.abortConnection)
+            self._stalled.start(limits.stalled_seconds, self._stall)
         if not self._streams and self._last != frames.LAST_STREAM:
             self._close()
         elif not (self._streams or self._leaving or self._idle):
             self._idle = True
             if not self._patience.put_off(limits.keepalive_seconds):
                 self._patience.start(limits.keepalive_seconds, self._lose_patience)
+
+    def _stall(self) -> None:
+        """Nothing has been taken for long. Where it is the connection's window that is closed, its protocols, which may
+        wait, shall not end for the requests that may not."""
+        late = [stream for stream in self._blocked if not stream.is_patient]
+        if self._full or self._ready or len(self._streams) == len(late):
+            self.transport.abortConnection()
+        else:
+            for stream in late:
+                stream.cut(frames.CANCEL)
 
     def _lose_patience(self) -> None:
         if self._idle:

@@ -101,6 +101,23 @@ class Queue:
         self._first, self._others, self.size = b"", None, 0
 
 
+class Held:
+    """What has come and is not wanted yet: one piece of bytes, in however many frames it came.
+
+    Attributes:
+        data: The bytes.
+        length: How much that is as windows count it, with padding.
+        end: What came behind them, if it has.
+    """
+
+    __slots__ = ("data", "end", "length")
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.length = 0
+        self.end: engine.Ended | None = None
+
+
 class Connection(Protocol):
     """What a stream needs of the connection that it is in.
 
@@ -170,7 +187,7 @@ class Stream:
         self.producer: Any = None
         self.streamingProducer = False
         self._session = session
-        self._held: deque[engine.Data | engine.Ended] | None = None  # what is not wanted yet
+        self._held: Held | None = None
         self._wanted = True
         self._complete = False  # the peer has ended its side
         self._head: tuple[int, tuple[Header, ...]] | None = None  # of what we send, until it is sent
@@ -190,36 +207,40 @@ class Stream:
 
     def received(self, part: engine.Data) -> None:
         """Part of its content."""
-        if self._wanted and not self._held:
+        if self._wanted and self._held is None:
             self._session.engine.consumed(self.id, part.length)
             self._take_content(part.data)
         else:
-            self._hold(part)
+            held = self._held = self._held or Held()
+            held.data += part.data
+            held.length += part.length
+            # Else a few streams that hold something would stop all the others of the connection.
+            self._session.engine.kept(part.length)
 
     def ended(self, end: engine.Ended) -> None:
         """Its end."""
         self._complete = True
-        if self._wanted and not self._held:
+        if self._wanted and self._held is None:
             self._take_end(end)
         else:
-            self._hold(end)
-
-    def _hold(self, part: engine.Data | engine.Ended) -> None:
-        self._held = self._held or deque()
-        self._held.append(part)
+            self._held = self._held or Held()
+            self._held.end = end
 
     def _take_held(self) -> None:
-        while self._held and self._wanted:
-            part = self._held.popleft()
-            if isinstance(part, engine.Ended):
-                self._take_end(part)
+        while self._wanted and self._held is not None:
+            data, end = self._let_go(self._held), self._held.end
+            if data:
+                self._take_content(data)
             else:
-                self._give_back(part.length)
-                self._take_content(part.data)
+                self._held = None
+                if end is not None:
+                    self._take_end(end)
 
-    def _give_back(self, length: int) -> None:
-        """So much of what was held is not any more."""
-        self._session.engine.consumed(self.id, length)
+    def _let_go(self, held: Held) -> bytes:
+        """The bytes that are held, which are not any more."""
+        self._session.engine.used(self.id, held.length)
+        data, held.data, held.length = bytes(held.data), bytearray(), 0
+        return data
 
     def _take_content(self, data: bytes) -> None:
         raise NotImplementedError
@@ -338,9 +359,7 @@ class Stream:
         """It is over, for the connection too."""
         self.open = False
         self._queue.clear()
-        if self._held:
-            self._give_back(sum(part.length for part in self._held if isinstance(part, engine.Data)))
-            self._held.clear()
+        self._held = None
         self._session.closed(self)
 
     def _call(self, function: Callable[..., object], *arguments: Any) -> None:

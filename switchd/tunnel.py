@@ -31,7 +31,7 @@ from zope.interface import implementer
 from switchd import engine, frames
 from switchd.handover import handover, pass_half_close
 from switchd.interfaces import Header, ISession, Request
-from switchd.stream import Stream, Timer
+from switchd.stream import Held, Stream, Timer
 
 _log = Logger()
 
@@ -76,6 +76,7 @@ class Tunnel(Stream):
         self.disconnecting = False
         self._half_closing = False
         self._ended = False  # our side
+        self._gone: Failure | None = None  # why there is nothing left but what is held
         self._lingering = Timer(session.reactor)
         pass_half_close(self)
 
@@ -84,27 +85,13 @@ class Tunnel(Stream):
         self._head = 200, fields
         self._session.ready(self)
 
-    def begin(self, protocol: IProtocol, held: Iterable[engine.Data | engine.Ended] = ()) -> None:
+    def begin(self, protocol: IProtocol, held: Held | None = None) -> None:
         """Give it to a protocol, with what has come for it already."""
-        early = []
-        for part in held:
-            if isinstance(part, engine.Ended):
-                self._complete = True
-            else:
-                self._session.engine.consumed(self.id, part.length)
-                early.append(part.data)
-        handover(self, protocol, b"".join(early), eof=self._complete)
+        early = b"" if held is None else self._let_go(held)
+        self._complete = held is not None and held.end is not None
+        handover(self, protocol, early, eof=self._complete)
 
     # What comes
-
-    def _hold(self, part: engine.Data | engine.Ended) -> None:
-        # Else a few protocols that have paused would stop all the streams of the connection.
-        if isinstance(part, engine.Data):
-            self._session.engine.kept(part.length)
-        super()._hold(part)
-
-    def _give_back(self, length: int) -> None:
-        self._session.engine.used(self.id, length)
 
     @property
     def _listens(self) -> bool:
@@ -135,7 +122,7 @@ class Tunnel(Stream):
                 self.reactor.callLater(0, self._go_on)
 
     def _go_on(self) -> None:
-        if self.open:
+        if self.connected:
             self._take_held()
             self._session.flush_soon()
 
@@ -205,14 +192,17 @@ class Tunnel(Stream):
         """See `ITransport`: likewise, and the protocol hears no more."""
         if self._listens:
             self.disconnecting = True
-            if self._ended:
-                self.reactor.callLater(0, self._sent)  # never inside of this
+            # Never inside of this.
+            if self._gone is not None:
+                self.reactor.callLater(0, self._end, self._gone)
+            elif self._ended:
+                self.reactor.callLater(0, self._sent)
             else:
                 self._session.ready(self)
 
     def abortConnection(self) -> None:
         """See `ITCPTransport`: RST_STREAM with CANCEL. The protocol hears of it in the next turn."""
-        if self.open:
+        if self.open or self._gone is not None:
             self._cancel(frames.CANCEL)
             self.reactor.callLater(0, self._end, Failure(ConnectionAborted()))
 
@@ -221,16 +211,28 @@ class Tunnel(Stream):
         self._reset(code, Failure(ConnectionLost()))
 
     def lost(self, reason: Failure) -> None:
-        """The peer has reset it, or the connection is gone."""
-        if self.open:
-            self._close()
+        """The peer has reset it, or the connection is gone. What it has said to the end is heard all the same."""
+        if not self.open:
+            return
+        held = self._held if self._complete and self._listens else None
+        self._close()
+        if self._ended and self._complete:
+            reason = Failure(ConnectionDone())
+        elif reason.check(ConnectionDone):
+            reason = Failure(ConnectionLost())  # only END_STREAM is an orderly end, and one side has had none
+        if held is None:
             self._end(reason)
+        else:
+            self._held, self._gone = held, reason
 
     def connectionLost(self, reason: Failure) -> None:
         """Tell the protocol that it is over. What `handover.when_lost` hooks into."""
-        protocol = self.protocol
+        protocol, producer = self.protocol, self.producer
         self.connected = False
         del self.protocol
+        super().unregisterProducer()
+        if producer is not None:
+            self._try(producer.stopProducing)
         protocol.connectionLost(reason)
         if not self.disconnecting:  # then there is nothing to linger for
             self._reset(frames.INTERNAL_ERROR, reason)
@@ -255,22 +257,21 @@ class Tunnel(Stream):
             self._end(reason)
 
     def _cancel(self, code: int) -> None:
-        if not (self._complete and self._ended):  # else it is closed, for the engine
+        if self.open:
             self._session.engine.reset(self.id, code)
-        self._close()
-        self._session.flush_soon()
+            self._close()
+            self._session.flush_soon()
+        self._held = None
 
     def _close_if_over(self) -> None:
-        if self.open and self._complete and self._ended and not self._held:
+        if self._gone is not None:
+            self._end(self._gone)
+        elif self.open and self._complete and self._ended and self._held is None:
             self._close()
             self._end(Failure(ConnectionDone()))
 
     def _end(self, reason: Failure) -> None:
         if self.connected:
-            producer = self.producer
-            super().unregisterProducer()
-            if producer is not None:
-                self._try(producer.stopProducing)
             self._try(self.connectionLost, reason)
 
     def _try(self, function: Callable[..., object], *arguments: object) -> None:

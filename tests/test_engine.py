@@ -345,9 +345,9 @@ def test_padding_is_no_content(content: bytes, flags: int, is_empty: bool) -> No
 def test_the_end_of_a_body_is_not_idle() -> None:
     counts = calm.Calm(Clock().seconds, 1000)
     for _ in range(2 * calm.IDLE_FRAMES[0]):
-        counts.before(h2frames.Frame.of(data(1, b"", END_STREAM)))
-        counts.before(h2frames.Frame.of(data(1, b"x")))
-        counts.before(h2frames.Frame.of(headers(1)))
+        counts.before(h2frames.Frame.of(data(1, b"", END_STREAM)), False)
+        counts.before(h2frames.Frame.of(data(1, b"x")), False)
+        counts.before(h2frames.Frame.of(headers(1)), False)
 
 
 def test_old_streams_are_forgotten() -> None:

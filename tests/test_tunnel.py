@@ -49,9 +49,9 @@ class Careful(Shout):
 class Opened:
     """A client with one tunnel, and the protocol at the other end of it."""
 
-    def __init__(self, protocol: Any = Shout, settings: dict[Any, int] | None = None) -> None:
+    def __init__(self, protocol: Any = Shout, settings: dict[Any, int] | None = None, credit: int = 1 << 30) -> None:
         self.switch = Accepts(protocol)
-        self.client = Client(site(entries=[Entry("/", "shout", (b"shout",), self.switch)]), settings)
+        self.client = Client(site(entries=[Entry("/", "shout", (b"shout",), self.switch)]), settings, credit=credit)
         self.answer, self.protocol = self.another()
 
     @property
@@ -253,6 +253,77 @@ class TestEnd:
         assert [one() for one in gone] == [None, None]
 
 
+class TestLast:
+    """What comes with the last DATA, or behind it."""
+
+    @pytest.mark.parametrize("how", ["abort", "raise", "close"])
+    def test_a_protocol_may_end_it_there(self, how: str, logged: list[type[BaseException]]) -> None:
+        class Ends(Careful):
+            def dataReceived(self, data: bytes) -> None:
+                match how:
+                    case "abort":
+                        self.transport.abortConnection()
+                    case "raise":
+                        raise ZeroDivisionError
+                    case _:
+                        self.transport.loseConnection()
+
+        opened = Opened(Ends)
+        other, protocol = opened.another()
+        opened.transport.loseWriteConnection()
+        opened.turn()
+        opened.say(b"last", ended=True)
+        opened.turn()
+        assert len(opened.protocol.reasons) == 1
+        assert logged == ([ZeroDivisionError] if how == "raise" else [])
+        assert opened.client.goaways == [], "the others go on"
+
+    @pytest.mark.parametrize("end", ["reset", "connection"])
+    def test_what_has_come_to_its_end_is_heard_though_the_stream_is_gone(self, end: str) -> None:
+        opened = Opened(Careful)
+        opened.transport.pauseProducing()
+        opened.say(b"all", ended=True)
+        opened.client.cut(opened.answer, 0) if end == "reset" else opened.client.wire.half_close()
+        opened.client.wire.reset()
+        assert (opened.protocol.heard, opened.protocol.reasons) == (b"", [])
+        opened.transport.resumeProducing()
+        opened.turn()
+        assert (opened.protocol.heard, opened.protocol.told) == (b"all", ["read"])
+        assert opened.reason.check(ConnectionLost), "what it would have answered is lost"
+
+    @pytest.mark.parametrize("end", ["loseConnection", "abortConnection"])
+    def test_who_waits_for_nothing_but_that_may_leave(self, end: str) -> None:
+        opened = Opened(Careful)
+        opened.transport.pauseProducing()
+        opened.say(b"all", ended=True)
+        opened.client.wire.reset()
+        getattr(opened.transport, end)()
+        assert opened.protocol.reasons == []
+        opened.turn()
+        assert opened.reason.check(ConnectionLost if end == "loseConnection" else ConnectionAborted)
+        assert opened.client.site.factory.connections == set()
+
+    def test_what_has_not_come_to_its_end_is_lost_however_the_connection_ends(self) -> None:
+        opened = Opened(Careful)
+        opened.say(b"half")
+        opened.client.wire.half_close()
+        opened.turn(100)
+        assert opened.reason.check(ConnectionLost)
+
+    def test_many_small_frames_that_are_held_are_one_piece(self) -> None:
+        opened = Opened()
+        opened.transport.pauseProducing()
+        for _ in range(1000):
+            opened.client.h2.send_data(opened.answer.stream, b"x", pad_length=3)
+        opened.client.talk()
+        opened.transport.resumeProducing()
+        received: list[bytes] = []
+        opened.protocol.dataReceived = received.append
+        opened.turn()
+        assert received == [b"x" * 1000]
+        assert opened.client.send(opened.answer.stream, b"x" * 1_000_000) == 1_000_000
+
+
 class Pushes(Careful):
     """A protocol that is a producer too."""
 
@@ -410,6 +481,20 @@ class TestFlow:
         assert opened.client.get().status == 200
         assert not opened.client.wire.closed
 
+    def test_of_one_that_reads_nothing_ends_the_requests_that_it_holds_up_and_no_protocol(self) -> None:
+        opened = Opened(settings=WIDE, credit=0)
+        opened.client.reads = False
+        opened.transport.write(b"x" * 200_000)
+        opened.turn()
+        assert len(opened.answer.body) == 65_535, "the connection's window is closed"
+        answer = opened.client.get()
+        assert (answer.status, answer.body) == (200, b"")
+        opened.turn(100)
+        assert (answer.reset, opened.protocol.reasons) == (frames.CANCEL, [])
+        opened.client.h2.increment_flow_control_window(1 << 20)
+        opened.client.talk()
+        assert len(opened.answer.body) == 200_000
+
     def test_of_a_client_that_reads_nothing_at_all_is(self) -> None:
         opened = Opened(settings=WIDE)
         opened.client.wire.stop_reading()
@@ -444,6 +529,28 @@ def test_it_may_be_handed_on() -> None:
     assert opened.answer.body == b"[next]EARLY LATE"
     opened.say(ended=True)
     assert second.reasons[0].check(ConnectionDone)
+
+
+def test_there_are_no_new_ones_on_a_connection_that_is_left() -> None:
+    opened = Opened()
+    client = opened.client
+    opened.transport._session.leave()
+    late = client.answers[3] = Answer(3)
+    pseudo = [(":method", "CONNECT"), (":protocol", "shout"), (":scheme", "http"), (":authority", "a"), (":path", "/")]
+    client.h2.send_headers(3, pseudo)
+    client.wire.send(client.output())  # before it has heard of that
+    client.talk()
+    assert (late.status, late.reset) == (0, frames.REFUSED_STREAM)
+
+
+def test_resets_behind_an_answer_cut_nothing_short() -> None:
+    opened = Opened()
+    for _ in range(1500):
+        answer, protocol = opened.another()
+        protocol.transport.loseConnection()
+        opened.turn()
+        opened.client.cut(answer)
+    assert opened.client.get().status == 200
 
 
 def test_it_says_goodbye_at_shutdown_in_its_own_language() -> None:

@@ -152,6 +152,7 @@ class Engine:
         self._calm = Calm(now, HARD_LIMIT * header_bytes)
         self._preface = PREFACE  # what has not come of it
         self._heard = False  # the client's settings, which come first
+        self._unanswered: set[int] = set()  # the streams that are open on our side
         self._fragments = 0  # the stream whose header fields are not complete
         self._rest = bytearray()  # of a frame that is not complete
         self._output = bytearray()
@@ -171,6 +172,7 @@ class Engine:
         else:
             self._h2.initiate_upgrade_connection(urlsafe_b64encode(settings))
             self.last_stream = 1
+            self._unanswered.add(1)
         self._h2.increment_flow_control_window(CONNECTION_WINDOW - self._h2.inbound_flow_control_window)
         self._h2.receive_data(PREFACE)  # we look at the client's ourselves
 
@@ -207,7 +209,7 @@ class Engine:
 
     def _happened(self, frame: Frame) -> Iterator[Event]:
         self._check(frame)
-        self._calm.before(frame)
+        self._calm.before(frame, frame.stream not in self._unanswered)
         self._collect()
         self._decoder.fields = ()
         if frame.kind == SETTINGS:
@@ -255,12 +257,14 @@ class Engine:
         match event:
             case theirs.RequestReceived():
                 self.last_stream = event.stream_id
+                self._unanswered.add(event.stream_id)
                 return Asked(event.stream_id, self._decoder.taken())
             case theirs.DataReceived():
                 return Data(event.stream_id, event.data, event.flow_controlled_length)
             case theirs.StreamEnded():
                 return Ended(event.stream_id, self._decoder.taken())
             case theirs.StreamReset():
+                self._unanswered.discard(event.stream_id)
                 if not event.remote_reset:
                     self._calm.cut()
                 return Reset(event.stream_id, int(event.error_code), event.remote_reset)
@@ -287,6 +291,8 @@ class Engine:
         named = [NeverIndexedHeaderTuple(*field) if field[0] in NEVER_INDEXED else field for field in fields]
         self._h2.send_headers(stream, [(b":status", b"%d" % status), *named], end_stream=ended)
         self._calm.sent(0, False)
+        if ended:
+            self._unanswered.discard(stream)
 
     def may_send(self, stream: int) -> int:
         """How many bytes of a stream's answer may go into one frame now."""
@@ -296,6 +302,8 @@ class Engine:
         """Send one frame of an answer, no longer than `may_send`."""
         self._calm.sent(len(data), bool(data) and len(data) == self._window(stream))
         self._h2.send_data(stream, data, end_stream=ended)
+        if ended:
+            self._unanswered.discard(stream)
 
     def _window(self, stream: int) -> int:
         window: int = self._h2.local_flow_control_window(stream)
@@ -317,8 +325,10 @@ class Engine:
                 self._h2.increment_flow_control_window(length, stream)
 
     def reset(self, stream: int, code: int) -> None:
-        """Cut a stream short."""
-        self._h2.reset_stream(stream, code)
+        """Cut a stream short, unless it is closed already."""
+        self._unanswered.discard(stream)
+        with suppress(StreamClosedError):
+            self._h2.reset_stream(stream, code)
 
     def reset_for(self, stream: int, code: int) -> Failed | None:
         """The same because of what the client did, which it may not have us do for ever."""

@@ -302,9 +302,13 @@ class Engine:
     def _rst_stream(self, flags: int, number: int, payload: bytes) -> Sequence[Event]:
         """Section 6.4."""
         self._check_not_idle(number)
-        self._calm.cut()
+        stream = self._streams.get(number)
+        if stream is None or stream.answered:
+            self._calm.idle()  # it has been answered: nothing is cut short
+        else:
+            self._calm.cut()
         _has(len(payload) == 4)
-        if number not in self._streams:
+        if stream is None:
             return ()
         self._close(number, True)
         return (Reset(number, _CODE.unpack(payload)[0], True),)
@@ -502,8 +506,9 @@ class Engine:
 
     def reset(self, stream: int, code: int) -> None:
         """See `switchd.engine.Engine`."""
-        self._close(stream, True)
-        self._frame(RST_STREAM, 0, stream, _CODE.pack(code))
+        if stream in self._streams:
+            self._close(stream, True)
+            self._frame(RST_STREAM, 0, stream, _CODE.pack(code))
 
     def reset_for(self, stream: int, code: int) -> Failed | None:
         """See `switchd.engine.Engine`."""

@@ -240,6 +240,19 @@ def test_a_decision_is_not_waited_for_at_shutdown() -> None:
     assert (answer.status, switch.cancelled) == (503, 1)
 
 
+def test_what_is_held_for_decisions_stops_no_other_stream() -> None:
+    switch = Accepts()
+    client = shouts(switch)
+    switch.late = True
+    for _ in range(6):
+        switch.arrived = Deferred()
+        answer = client.tunnel("/shout")
+        assert client.send(answer.stream, b"x" * 1_000_000) == 262_144
+    client.talk()
+    post = client.get("/", "POST", body=b"y" * 100_000)
+    assert post.status == 200
+
+
 def test_what_is_held_for_a_decision_is_bounded_by_the_window_of_the_stream() -> None:
     switch = Accepts(late=True)
     client = shouts(switch)
