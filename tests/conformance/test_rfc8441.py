@@ -40,10 +40,10 @@ def addone() -> Client:
     return Client(site(entries=[Entry("/", "addone", (b"addone",), made(AddOne.Options(), None))]))  # type: ignore[arg-type]
 
 
-def sockets(**options: Any) -> Client:
+def sockets(handler: str = "switchd.protocols.websocket:Echo", **options: Any) -> Client:
     """A client of a server with WebSockets that echo, at /echo."""
     made = site()
-    settings = Options("switchd.protocols.websocket:Echo", **options)
+    settings = Options(handler, **options)
     switch = WebSocket(settings, Context(made.clock, "/echo", Path()))
     entries = [Entry("/echo", "websocket", (b"websocket",), switch)]
     return Client(site(entries=entries, clock=made.clock))
@@ -371,3 +371,29 @@ def test_accept_that_is_none_of_a_switch_has_no_http_to_go_back_to(logged: list[
     switch = Says(Accept(lambda session: session.resume_http()))
     assert shouts(switch).tunnel("/shout").status == 500
     assert logged == [ValueError]
+
+
+def test_5_a_message_for_many_reaches_streams_too() -> None:
+    client = sockets(handler="switchd.protocols.websocket:Broadcast")
+    first, second = (client.tunnel("/echo", "websocket", [VERSION]) for _ in range(2))
+    client.tell(first, frame(b"hello"))
+    client.let_pass(0)
+    assert first.body == second.body == b"\x81\x05hello"
+
+
+def test_5_a_protocol_of_bytes_may_be_carried() -> None:
+    client = sockets(handler="tests.serving:Shout")
+    answer = client.tunnel("/echo", "websocket", [VERSION])
+    client.tell(answer, frame(b"hello", 2))
+    client.let_pass(0)
+    assert answer.body == b"\x82\x05HELLO"
+
+
+def test_5_a_client_that_answers_no_pings_is_dropped_by_its_stream_alone() -> None:
+    client = sockets(ping_seconds=5.0, ping_timeout_seconds=5.0)
+    answer = client.tunnel("/echo", "websocket", [VERSION])
+    client.let_pass(6)
+    assert answer.body[:1] == b"\x89"
+    client.let_pass(6)
+    assert answer.reset is not None or answer.ended
+    assert client.get().status == 200
