@@ -376,7 +376,7 @@ class Channel(HTTPChannel, Waiter):
         elif self.line_mode:
             self.drop()
             return False
-        elif self._handlingRequest and not self.requests[0].startedWriting:
+        elif not self.requests[0].startedWriting:
             self.requests[0].responseHeaders.setRawHeaders(b"Connection", [b"close"])
         return True
 

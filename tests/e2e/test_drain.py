@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -282,16 +283,16 @@ class TestBytes:
 
     @pytest.mark.parametrize("kind", ["tcp", "unix"])
     def test_websocket_has_its_close_behind_all_messages(self, site: Site, kind: str) -> None:
-        if kind == "tcp":
-            client = connect(f"ws://127.0.0.1:{site.ports['tcp']}/websocket", max_size=None, max_queue=1)
-        else:
-            client = unix_connect(str(site.folder / "http.sock"), "ws://localhost/websocket", max_size=None, max_queue=1)
-        site.server.wait_for("flooded")
-        site.stop()
+        opening: Any = connect if kind == "tcp" else unix_connect
+        uri = f"ws://127.0.0.1:{site.ports['tcp']}/websocket"
+        arguments = {"uri": uri} if kind == "tcp" else {"uri": uri, "path": str(site.folder / "http.sock")}
         received = []
-        with pytest.raises(ConnectionClosed) as closed:
-            while True:
-                received.append(client.recv(SECONDS))
+        with opening(**arguments, max_size=None, max_queue=1) as client:
+            site.server.wait_for("flooded")
+            site.stop()
+            with pytest.raises(ConnectionClosed) as closed:
+                while True:
+                    received.append(client.recv(SECONDS))
         assert b"".join(message for message in received if isinstance(message, bytes)) == FLOODED
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1001
@@ -300,7 +301,9 @@ class TestBytes:
     @pytest.mark.parametrize("version", ["--http1.1", "--http2-prior-knowledge"])
     def test_an_answer_comes_whole(self, site: Site, version: str) -> None:
         url = f"http://127.0.0.1:{site.ports['tcp']}/much"
-        curl = Client(need("curl"), "-sS", "--fail", version, "--limit-rate", "8M", "-o", str(site.folder / "much"), url)
+        curl = Client(
+            need("curl"), "-sS", "--fail", version, "--limit-rate", "8M", "-o", str(site.folder / "much"), url
+        )
         try:
             site.server.wait_for("asked /much")
             site.stop()
@@ -313,7 +316,7 @@ class TestBytes:
 
 
 def received_before_reset(client: socket.socket) -> bytes:
-    """A UNIX socket tells of what nobody has read by a reset, behind everything."""
+    """What comes until a reset. A UNIX socket tells so of what nobody has read, behind everything."""
     pieces = []
     with pytest.raises(ConnectionResetError):
         while piece := client.recv(1 << 20):
@@ -372,8 +375,6 @@ class TestHttp:
             answer = rest(client)
             assert answer.startswith(b"HTTP/1.1 200 ")
             assert b"Connection: close\r\n" in answer
-        with pytest.raises(ConnectionRefusedError):
-            site.connect()
         assert site.endings() == {"answered": 20}
 
 
@@ -382,8 +383,7 @@ class TestDeadlines:
         stubborn, slow = site.switched("stubborn", "stubborn"), site.switched("flood", "flood")
         assert stubborn.recv(4) == b"here"
         site.stop()
-        with pytest.raises(ConnectionResetError):
-            assert rest(stubborn) == b"goodbye in 0"
+        assert received_before_reset(stubborn) == b"goodbye in 0"
         assert rest(slow) == FLOODED
         assert site.endings() == {"farewell": 1, "cut": 1}
 

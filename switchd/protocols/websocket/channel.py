@@ -604,4 +604,5 @@ def farewell(channel: Any) -> Deferred[None]:
     if channel.state == OPEN:
         channel.closeHandshakeTimeout = 0
         channel.sendCloseFrame(GOING_AWAY, b"the server is shutting down")
+        channel._switchd.flow.release()  # the answer is read also where the handler has paused
     return closed
