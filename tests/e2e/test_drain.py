@@ -216,7 +216,7 @@ def rest(client: socket.socket) -> bytes:
 
 
 @contextmanager
-def serving(folder: Path, text: str = CONFIG) -> Iterator[Site]:
+def serving(folder: Path, text: str = CONFIG, reactor: str = "") -> Iterator[Site]:
     key, cert = certificate()
     (folder / "key.pem").write_bytes(key)
     (folder / "key.pem").chmod(0o600)
@@ -227,16 +227,16 @@ def serving(folder: Path, text: str = CONFIG) -> Iterator[Site]:
     (folder / "twisted" / "plugins" / "flood_plugin.py").write_text(PLUGINS)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("PYTHONPATH", str(folder))
-        with twistd(folder, "--config", "switchd.toml") as server:
+        with twistd(folder, "--config", "switchd.toml", reactor=reactor) as server:
             ports = {"tcp": server.port}
             for name in ("haproxy", "tls"):
                 ports[name] = int(server.wait_for(r"listening on tcp [\d.]+:(\d+)")[1])
             yield Site(server, folder, ports)
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with serving(tmp_path) as running:
+@pytest.fixture(params=["", "switchd"], ids=["twistd's reactor", "ours"])
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    with serving(tmp_path, reactor=request.param) as running:
         yield running
 
 
