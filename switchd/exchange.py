@@ -244,7 +244,11 @@ class Exchange(Stream):
     # A switch, which is what extended CONNECT asks for
 
     def decide(self, request: Request) -> None:
-        """Ask the switches of its path; meanwhile what comes is kept, as much as the stream's window allows."""
+        """Ask the switches of its path; meanwhile what comes is kept, as much as the stream's window allows. A server
+        that stops asks nobody."""
+        if self.server.draining:
+            self._unavailable(request)
+            return
         asked = self._asked()
         found = negotiation.connecting(self.token or b"", self.server.switches(request.path), asked.secure)
         if not found.found:
@@ -265,7 +269,10 @@ class Exchange(Stream):
             self._decision.withdraw()
             self._decision = None
             self._stop_deadline()
-            self._request.answer(503, (), b"The server could not decide about the switch in time.\n")
+            self._unavailable(self._request)
+
+    def _unavailable(self, request: Request) -> None:
+        request.answer(503, (), b"The server could not decide about the switch in time.\n")
 
     def _asked(self) -> Asked:
         path = self._requested.path

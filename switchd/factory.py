@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from sys import intern
@@ -89,7 +90,10 @@ class Connection:
         since: When it came, or when it last switched; in the reactor's seconds.
         stack: The tokens that it has gone through; empty while it has only spoken HTTP.
         path: The path of its last switch, escaped; empty before.
-        draining: Whether we have said goodbye.
+        drain_seconds: How long the protocol that it last switched to may take to say goodbye. None: as long as there
+            is.
+        ending: How it is to end, now that the server stops. None: the server does not.
+        left: Whether we have shut down our side of it, for that reason.
     """
 
     id: str
@@ -98,7 +102,9 @@ class Connection:
     _lost: Callable[[Connection, Failure], object]
     stack: tuple[str, ...] = ()
     path: str = ""
-    draining: bool = False
+    drain_seconds: float | None = None
+    ending: events.Ending | None = None
+    left: bool = False
 
     @property
     def peer(self) -> str:
@@ -125,6 +131,8 @@ class SwitchFactory(Site):
 
     Attributes:
         entries: All switches, in the order of the file: for resources that tell what there is (`request.site.entries`).
+        draining: Whether the server stops: requests that have begun are answered, and nothing is switched any more.
+        endings: How many connections have ended in which way since then.
     """
 
     noisy = False
@@ -147,8 +155,12 @@ class SwitchFactory(Site):
         self.engine = engine.named(settings.http2_engine)
         self.extended_connect = settings.extended_connect
         self.connections: set[Connection] = set()
+        self.draining = False
+        self.endings: Counter[events.Ending] = Counter()
         self.entries = assembly.routes.entries
-        self.speaks_h2c = any(http2.TOKEN in entry.tokens for entry in assembly.routes.entries)
+        h2c = [entry for entry in assembly.routes.entries if http2.TOKEN in entry.tokens]
+        self.speaks_h2c = bool(h2c)
+        self._h2c_drain_seconds = h2c[0].drain_seconds if h2c else None  # by prior knowledge there is no path
         self._publish = publish
         self._forget = self._lost  # one bound method for all connections
         self._assembled = assembly.routes
@@ -241,13 +253,14 @@ class SwitchFactory(Site):
         return f"{connection.id}.{next(self._requests):x}"
 
     def switched(self, connection: Connection, asked: Asked, verdict: Verdict) -> None:
-        self._became(connection, verdict.candidate.upgrade, asked.path)
+        self._became(connection, verdict.candidate.upgrade, asked.path, verdict.candidate.entry.drain_seconds)
 
-    def _became(self, connection: Connection, token: bytes, path: bytes) -> None:
+    def _became(self, connection: Connection, token: bytes, path: bytes, drain_seconds: float | None = None) -> None:
         now = self.reactor.seconds()
         # Interned, because there are few of them and many connections.
         connection.stack += (intern(token.decode("ascii")),)
         connection.path = intern(events.escaped(path))
+        connection.drain_seconds = drain_seconds
         seconds, connection.since = now - connection.since, now
         if self._logs_switches:
             self._publish(events.Switched(connection.id, connection.peer, connection.path, connection.stack, seconds))
@@ -265,7 +278,10 @@ class SwitchFactory(Site):
         own = Connection(asked.id, tunnel, since, self._forget, connection.stack)
         self.connections.add(own)
         when_lost(tunnel, own.lost)
-        self._became(own, verdict.candidate.upgrade, asked.path)
+        # What it is a stream of will not be there for longer than that may be.
+        both = connection.drain_seconds, verdict.candidate.entry.drain_seconds
+        least = min((seconds for seconds in both if seconds is not None), default=None)
+        self._became(own, verdict.candidate.upgrade, asked.path, least)
 
     def rejected(self, connection: Connection, error: RequestError) -> None:
         self._publish(events.Rejected(connection.id, connection.peer, error.status, error.why))
@@ -289,15 +305,23 @@ class SwitchFactory(Site):
     def began_http2(self, connection: Connection) -> http2.Session:
         """A connection speaks HTTP/2 from its first byte."""
         in_clear = not ISSLTransport.providedBy(connection.transport)
-        self._became(connection, http2.TOKEN if in_clear else b"h2", b"*")
+        seconds = self._h2c_drain_seconds if in_clear else None
+        self._became(connection, http2.TOKEN if in_clear else b"h2", b"*", seconds)
         return http2.Session(self, connection)
 
     def no_session(self, connection: Connection, reason: Failure) -> None:
         why = certificates.in_words(reason.value)
         self._publish(events.NoSession(connection.id, connection.peer, events.escaped(why)))
 
+    def tell(self, event: events.Event) -> None:
+        """Something has happened to the server as a whole."""
+        self._publish(event)
+
     def _lost(self, connection: Connection, reason: Failure) -> None:
         self.connections.discard(connection)
+        if connection.ending is not None:
+            as_expected = connection.ending == "cut" or reason.check(ConnectionDone)
+            self.endings[connection.ending if as_expected else "lost"] += 1
         if connection.stack and self._logs_switches:
             by, why = _cause(connection, reason)
             seconds = self.reactor.seconds() - connection.since
@@ -319,6 +343,6 @@ def _cause(connection: Connection, reason: Failure) -> tuple[str, str]:
         return "network", "connection lost"
     if not reason.check(ConnectionDone):
         return "server", f"error: {events.escaped(reason.getErrorMessage())} ({type(reason.value).__name__})"
-    if pass_half_close(transport) or not getattr(transport, "disconnecting", False):
+    if not connection.left and (pass_half_close(transport) or not getattr(transport, "disconnecting", False)):
         return "client", "closed"
-    return "server", "shutdown" if connection.draining else "closed"
+    return "server", "closed" if connection.ending is None else "shutdown"
