@@ -207,7 +207,7 @@ class Session(Protocol):
             head = fields.read(event.fields, self.server.limits)
             if head.protocol is not None and not self.server.extended_connect:
                 raise fields.Malformed(":protocol, which has not been offered")  # RFC 8441 section 3
-            if head.protocol is not None and self._leaving:
+            if head.protocol is not None and self._leaving and not self.server.draining:
                 self._reset(number, frames.REFUSED_STREAM)  # it would have to be left at once
                 return
         except fields.Malformed:
