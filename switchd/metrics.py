@@ -12,13 +12,14 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from attrs import evolve
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from switchd import events
-from switchd.factory import Connection, SwitchFactory
+from switchd.factory import SwitchFactory
 from switchd.handover import bottom
 from switchd.negotiation import Entry
 from switchd.transports import tcp_info
@@ -168,11 +169,11 @@ class _Live(Collector):
     def __init__(self, factory: SwitchFactory, names: Names) -> None:
         self._factory = factory
         self._names = names
-        self._before = tcp_info.NOTHING
+        self._before = tcp_info.Carried()
 
     def closing(self, transport: Any) -> None:
         """What carries a connection is about to be closed."""
-        self._before += tcp_info.carried(transport)
+        self._before.add(transport)
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
@@ -185,17 +186,15 @@ class _Live(Collector):
             connections.add_metric((stack,), number)
         yield connections
         if tcp_info.IS_COUNTED:
-            carried = sum(map(_carried, self._factory.connections), self._before)
+            carried = evolve(self._before)
+            for connection in self._factory.connections:
+                carried.add(bottom(connection.transport))
             bytes_each_way = CounterMetricFamily(
                 "switchd_bytes", "What TCP connections have carried, in bytes.", labels=("direction",)
             )
             bytes_each_way.add_metric(("received",), carried.received)
             bytes_each_way.add_metric(("sent",), carried.sent)
             yield bytes_each_way
-
-
-def _carried(connection: Connection) -> tcp_info.Carried:
-    return tcp_info.carried(bottom(connection.transport))
 
 
 class Lag:

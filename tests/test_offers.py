@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,11 +12,15 @@ from switchd.events import Dropped, Event, Ignored, Refused, Rejected, Switched
 from switchd.interfaces import Accept, Early, Refuse
 from switchd.negotiation import Entry
 from switchd.service import drain
-from tests.http2_client import Client
+from tests.http2_client import Client, end_all
 from tests.http2_client import site as http2_site
 from tests.serving import HEAD, PLAIN, SWITCH, UPGRADE, Accepts, Says, Site
 
-Logged = list[type[BaseException]]
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    yield
+    end_all()
 
 
 def told_of(site: Site) -> list[Event]:

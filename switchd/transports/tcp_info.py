@@ -7,7 +7,7 @@ import sys
 from struct import Struct
 from typing import Any
 
-from attrs import frozen
+from attrs import define
 
 IS_COUNTED = sys.platform == "linux"
 """Whether the system tells. Others have a TCP_INFO of another form, or none."""
@@ -17,43 +17,38 @@ IS_COUNTED = sys.platform == "linux"
 _FIELDS = Struct("=128xQ8xI52xQQ")
 
 
-@frozen
+@define
 class Carried:
-    """How many bytes a connection, or many of them, have carried; in TLS, of the encrypted ones.
+    """How many bytes connections have carried; in TLS, of the encrypted ones.
 
     Attributes:
-        received: From the client. The end of its input counts as one.
-        sent: To the client, or given to the system for it.
+        received: From clients. The end of a client's input counts as one.
+        sent: To clients, or given to the system for them.
     """
 
     received: int = 0
     sent: int = 0
 
-    def __add__(self, other: Carried) -> Carried:
-        return Carried(self.received + other.received, self.sent + other.sent)
+    def add(self, transport: Any) -> None:
+        """Add what a connection has carried that is still open; nothing if that is not known: of a UNIX socket, say.
+
+        Args:
+            transport: What carries the connection, below TLS and all other wrappers.
+        """
+        if not IS_COUNTED:
+            return
+        try:
+            info = transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)
+        except (AttributeError, OSError):  # no socket any more, or none of TCP
+            return
+        received, sent = parsed(info)
+        self.received += received
+        self.sent += sent
 
 
-NOTHING = Carried()
-
-
-def carried(transport: Any) -> Carried:
-    """What a transport that is still open has carried; `NOTHING` if that is not known: a UNIX socket, another system.
-
-    Args:
-        transport: What carries the connection, below TLS and all other wrappers.
-    """
-    if not IS_COUNTED:
-        return NOTHING
-    try:
-        info = transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)
-    except (AttributeError, OSError):  # no socket any more, or none of TCP
-        return NOTHING
-    return parsed(info)
-
-
-def parsed(info: bytes) -> Carried:
-    """The same for what the system says: as much of `struct tcp_info` as it knows of."""
+def parsed(info: bytes) -> tuple[int, int]:
+    """Bytes received and sent, by as much of `struct tcp_info` as the system knows of; none if that is too little."""
     if len(info) < _FIELDS.size:
-        return NOTHING
+        return 0, 0
     received, unsent, sent, repeated = _FIELDS.unpack_from(info)
-    return Carried(received, sent - repeated + unsent)
+    return received, sent - repeated + unsent
