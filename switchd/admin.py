@@ -30,7 +30,7 @@ class Admin:
         why_not_ready: In a word, why the server is not to be sent new clients; "" if it is.
 
     Attributes:
-        factory: For the private endpoint.
+        factory: For the private endpoint. What happens to its own connections is told to nobody.
     """
 
     def __init__(
@@ -47,7 +47,8 @@ class Admin:
             ),
         )
         quiet = Server(header=assembly.config.server.header, access_log="", switch_log=False)
-        self.factory = SwitchFactory(Assembly(evolve(assembly.config, server=quiet), routes, ()), reactor)
+        itself = Assembly(evolve(assembly.config, server=quiet), routes, ())
+        self.factory = SwitchFactory(itself, reactor, lambda event: None)
 
     def start(self) -> None:
         """It is listened."""

@@ -168,6 +168,8 @@ class Switch:
         require: Whether a request here that does not switch is answered 426. Default false.
         close: Whether a request here whose offers nobody takes has its connection closed without an answer, as Node's
             `http` does. Default false.
+        drain_seconds: How long a connection that has switched here may take to say goodbye when the server stops, and
+            to have it sent; then it is aborted. At most `limits.shutdown_seconds`, which is also the default (None).
         options: The other keys, as they came from the file, unchecked. Not a key of the table.
         key: Where it was said, for messages: "switch[0]". Not a key of the table.
     """
@@ -176,6 +178,7 @@ class Switch:
     protocol: Name
     require: bool = False
     close: bool = False
+    drain_seconds: Annotated[float, Range(0, 3_600, "seconds")] | None = None
     options: Mapping[str, object] = field(factory=dict, metadata=NOT_A_KEY)
     key: str = field(default="", metadata=NOT_A_KEY)
 
@@ -314,7 +317,7 @@ def parse(text: str, file: str, folder: Path, listen: Sequence[str] = ()) -> Out
         file=file,
         folder=folder,
     )
-    return config, (*reader.mistakes, *_unknown_sections(document))
+    return config, (*reader.mistakes, *_long_farewells(config), *_unknown_sections(document))
 
 
 def _text(path: str) -> str:
@@ -354,6 +357,14 @@ def _unknown_sections(document: Mapping[str, object]) -> Iterator[Mistake]:
     for name in document:
         if name not in sections:
             yield Mistake(join("", name), f"unknown section; {suggestion(name, sections)}")
+
+
+def _long_farewells(config: Config) -> Iterator[Mistake]:
+    most = config.limits.shutdown_seconds
+    for switch in config.switch:
+        if switch.drain_seconds is not None and switch.drain_seconds > most:
+            problem = f"expected at most limits.shutdown_seconds, {shown(most)}, got {shown(switch.drain_seconds)}"
+            yield Mistake(f"{switch.key}.drain_seconds", problem)
 
 
 class _Reader:

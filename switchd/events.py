@@ -7,7 +7,7 @@ log event's fields, so that an observer sees `log_event["event"]` and a person a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from attrs import field, frozen
 from twisted.logger import Logger, LogLevel
@@ -218,6 +218,57 @@ class Dropped:
     text = "{event.id} {event.peer} closed without an answer: nobody took its offer on {event.path}"
 
 
+Ending = Literal["idle", "answered", "farewell", "cut", "lost"]
+"""How a connection ends that is there when the server stops: the counts of `Drained`."""
+
+
+@frozen
+class Draining:
+    """The server stops: it listens no more, and ends its connections.
+
+    Attributes:
+        connections: How many there are.
+        switched: How many of them have switched, and are told goodbye in their own language.
+        seconds: How long they have, at most.
+    """
+
+    connections: int
+    switched: int
+    seconds: float
+
+    level = LogLevel.info
+    text = (
+        "draining: {event.connections} connections, {event.switched} of them switched, have {event.seconds:g} s to end"
+    )
+
+
+@frozen(kw_only=True)
+class Drained:
+    """All connections have ended, and the server can stop.
+
+    Attributes:
+        seconds: How long it took.
+        idle: How many were closed that spoke HTTP and waited for nothing.
+        answered: How many were closed after an answer that was being made.
+        farewell: How many had switched, and were closed after their goodbye.
+        cut: How many were aborted when their time was over.
+        lost: How many were lost before that: the client or the network broke them off, or the protocol failed.
+    """
+
+    seconds: float
+    idle: int = 0
+    answered: int = 0
+    farewell: int = 0
+    cut: int = 0
+    lost: int = 0
+
+    level = LogLevel.info
+    text = (
+        "drained in {event.seconds:.3f} s: {event.idle} idle, {event.answered} after an answer,"
+        " {event.farewell} after a farewell, {event.cut} cut, {event.lost} lost"
+    )
+
+
 @frozen
 class _OfOffer:
     """What is said in any case of an offer that did not lead to a switch. It is answered as a request, which the access
@@ -263,6 +314,8 @@ class Ignored(_OfOffer):
 Logged = (
     AdminListening
     | BrokenPlugin
+    | Drained
+    | Draining
     | Dropped
     | Ended
     | ExposedKey

@@ -244,9 +244,13 @@ class Exchange(Stream):
     # A switch, which is what extended CONNECT asks for
 
     def decide(self, request: Request) -> None:
-        """Ask the switches of its path; meanwhile what comes is kept, as much as the stream's window allows."""
+        """Ask the switches of its path; meanwhile what comes is kept, as much as the stream's window allows. A server
+        that stops asks nobody."""
         asked = self._asked()
         found = negotiation.connecting(self.token or b"", self.server.switches(request.path), asked.secure)
+        if self.server.draining:
+            self._unavailable(request, found)
+            return
         if not found.found:
             self._unclaimed(request, found)
             return
@@ -262,10 +266,13 @@ class Exchange(Stream):
         """Wait for a decision no longer, if one is pending: the server stops."""
         if self._decision is not None:
             self._decision.withdraw()
-            self._tell(self._decision.found, 503)
-            self._decision = None
+            found, self._decision = self._decision.found, None
             self._stop_deadline()
-            self._request.answer(503, (), b"The server could not decide about the switch in time.\n")
+            self._unavailable(self._request, found)
+
+    def _unavailable(self, request: Request, found: negotiation.Candidates) -> None:
+        self._tell(found, 503)
+        request.answer(503, (), b"The server could not decide about the switch in time.\n")
 
     def _asked(self) -> Asked:
         path = self._requested.path

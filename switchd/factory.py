@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from sys import intern
@@ -96,7 +97,9 @@ class Connection:
         stack: The tokens that it has gone through; empty while it has only spoken HTTP.
         path: The path of its last switch, escaped; empty before.
         route: The path of the `[[switch]]` that took it, as configured; "*" for HTTP/2 that needed none.
-        draining: Whether we have said goodbye.
+        drain_seconds: How long the protocol that it last switched to may take to say goodbye. None: as long as there
+            is.
+        ending: How it is to end, now that the server stops. None: the server does not.
     """
 
     id: str
@@ -106,7 +109,8 @@ class Connection:
     stack: tuple[str, ...] = ()
     path: str = ""
     route: str = "*"
-    draining: bool = False
+    drain_seconds: float | None = None
+    ending: events.Ending | None = None
 
     @property
     def peer(self) -> str:
@@ -133,6 +137,8 @@ class SwitchFactory(Site):
 
     Attributes:
         entries: All switches, in the order of the file: for resources that tell what there is (`request.site.entries`).
+        draining: Whether the server stops: requests that have begun are answered, and nothing is switched any more.
+        endings: How many connections have ended in which way since then.
     """
 
     noisy = False
@@ -155,8 +161,12 @@ class SwitchFactory(Site):
         self.engine = engine.named(settings.http2_engine)
         self.extended_connect = settings.extended_connect
         self.connections: set[Connection] = set()
+        self.draining = False
+        self.endings: Counter[events.Ending] = Counter()
         self.entries = assembly.routes.entries
-        self.speaks_h2c = any(http2.TOKEN in entry.tokens for entry in assembly.routes.entries)
+        h2c = [entry for entry in assembly.routes.entries if http2.TOKEN in entry.tokens]
+        self.speaks_h2c = bool(h2c)
+        self._h2c_drain_seconds = h2c[0].drain_seconds if h2c else None  # by prior knowledge there is no path
         self._log = publish
         self._listeners: tuple[events.Listener, ...] = ()
         self._closing: Callable[[Any], object] | None = None
@@ -274,14 +284,23 @@ class SwitchFactory(Site):
         return f"{connection.id}.{next(self._requests):x}"
 
     def switched(self, connection: Connection, asked: Asked, verdict: Verdict) -> None:
-        self._became(connection, verdict.candidate.upgrade, asked.path, verdict.candidate.entry.path)
+        entry = verdict.candidate.entry
+        self._became(connection, verdict.candidate.upgrade, asked.path, entry.path, entry.drain_seconds)
 
-    def _became(self, connection: Connection, token: bytes, path: bytes, route: str = "*") -> None:
+    def _became(
+        self,
+        connection: Connection,
+        token: bytes,
+        path: bytes,
+        route: str = "*",
+        drain_seconds: float | None = None,
+    ) -> None:
         now = self.reactor.seconds()
         # Interned, because there are few of them and many connections.
         connection.stack += (intern(token.decode("ascii")),)
         connection.path = intern(events.escaped(path))
         connection.route = route
+        connection.drain_seconds = drain_seconds
         seconds, connection.since = now - connection.since, now
         if self._logs_switches or self._listeners:
             self._publish_switch(events.Switched(*_switched(connection), seconds, route=route))
@@ -299,7 +318,11 @@ class SwitchFactory(Site):
         own = Connection(asked.id, tunnel, since, self._forget, connection.stack)
         self.connections.add(own)
         when_lost(tunnel, own.lost)
-        self._became(own, verdict.candidate.upgrade, asked.path, verdict.candidate.entry.path)
+        # What it is a stream of will not be there for longer than that may be.
+        entry = verdict.candidate.entry
+        both = connection.drain_seconds, entry.drain_seconds
+        least = min((seconds for seconds in both if seconds is not None), default=None)
+        self._became(own, verdict.candidate.upgrade, asked.path, entry.path, least)
 
     def rejected(self, connection: Connection, error: RequestError) -> None:
         self._publish(events.Rejected(connection.id, connection.peer, error.status, error.why))
@@ -353,15 +376,23 @@ class SwitchFactory(Site):
     def began_http2(self, connection: Connection) -> http2.Session:
         """A connection speaks HTTP/2 from its first byte."""
         in_clear = not ISSLTransport.providedBy(connection.transport)
-        self._became(connection, http2.TOKEN if in_clear else b"h2", b"*")
+        seconds = self._h2c_drain_seconds if in_clear else None
+        self._became(connection, http2.TOKEN if in_clear else b"h2", b"*", drain_seconds=seconds)
         return http2.Session(self, connection)
 
     def no_session(self, connection: Connection, reason: Failure) -> None:
         why = certificates.in_words(reason.value)
         self._publish(events.NoSession(connection.id, connection.peer, events.escaped(why)))
 
+    def tell(self, event: events.Logged) -> None:
+        """Something has happened to the server as a whole."""
+        self._publish(event)
+
     def _lost(self, connection: Connection, reason: Failure) -> None:
         self.connections.discard(connection)
+        if connection.ending is not None:
+            as_expected = connection.ending == "cut" or reason.check(ConnectionDone)
+            self.endings[connection.ending if as_expected else "lost"] += 1
         if connection.stack and (self._logs_switches or self._listeners):
             seconds = self.reactor.seconds() - connection.since
             by, why = _cause(connection, reason)
@@ -386,6 +417,8 @@ def _cause(connection: Connection, reason: Failure) -> tuple[str, str]:
         return "network", "connection lost"
     if not reason.check(ConnectionDone):
         return "server", f"error: {events.escaped(reason.getErrorMessage())} ({type(reason.value).__name__})"
+    if connection.ending is not None:
+        return "server", "shutdown"
     if pass_half_close(transport) or not getattr(transport, "disconnecting", False):
         return "client", "closed"
-    return "server", "shutdown" if connection.draining else "closed"
+    return "server", "closed"

@@ -74,11 +74,16 @@ class First(TwistedProtocol, Waiter):
         if self.transport.negotiatedProtocol == b"h2" and not self._is_over:
             self._become(self.server.began_http2(self._connection), b"")
 
-    def finish(self) -> None:
-        """Nothing has been asked in time, or the server stops: close. In TLS that waits for the client, for so long."""
+    def finish(self) -> bool:
+        """Nothing has been asked in time, or the server stops: close. In TLS that waits for the client, for so long.
+
+        Returns:
+            False: there is nothing to be answered.
+        """
         self._is_over = True
         self.transport.loseConnection()
         self._wait(self.server.limits.half_closed_seconds, self.transport.abortConnection)
+        return False
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_over:

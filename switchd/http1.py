@@ -62,6 +62,7 @@ class Server(Protocol):
     limits: Limits
     advertise: bool
     header: bytes
+    draining: bool
 
     def switches(self, path: bytes) -> tuple[negotiation.Entry, ...]:
         """The `[[switch]]` entries that match a raw path, in the order of asking."""
@@ -382,17 +383,24 @@ class Channel(HTTPChannel, Waiter):
         self._networkProducer.unregisterProducer()
         self._close()
 
-    def finish(self) -> None:
-        """Shutdown: close when idle, otherwise after the answer that is being made. A pending decision is 503."""
+    def finish(self) -> bool:
+        """Shutdown: close when idle, otherwise after the answer that is being made, or whose request has its head here
+        and its body under way. A pending decision is 503.
+
+        Returns:
+            Whether there is such an answer.
+        """
         self.persistent = False
         if self._lingering:
             self._close()
         elif self._decision is not None:
             self._decline(self.requests[0])
-        elif not self._handlingRequest:
+        elif self.line_mode:
             self.drop()
+            return False
         elif not self.requests[0].startedWriting:
             self.requests[0].responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        return True
 
     def _forget_unanswered(self) -> None:
         """Let go of a request that came in part only."""
@@ -413,8 +421,8 @@ class Channel(HTTPChannel, Waiter):
 
     def _take_whole(self, data: bytes) -> bytes:
         """Answer the requests in front that have come whole and need no thought; the rest is for the line reader."""
-        if self.requestFactory is not Request:
-            return data  # somebody wants to make them
+        if self.requestFactory is not Request or self.server.draining:
+            return data  # somebody wants to make them; or they are the last
         limits = self.server.limits
         self._busyReceiving = True  # what comes meanwhile goes behind these, as it does there
         self._buffer = data
@@ -503,9 +511,10 @@ class Channel(HTTPChannel, Waiter):
             request.fields = [(b"host", authority), *(field for field in request.fields if field[0] != b"host")]
 
     def checkPersistence(self, request: OrdinaryRequest, version: bytes) -> bool:
-        """Whether the connection outlives this request: read as the list that Connection is."""
+        """Whether the connection outlives this request: read as the list that Connection is. It does not outlive the
+        server."""
         connection = request.requestHeaders.getRawHeaders(b"Connection", [])
-        if version == b"HTTP/1.1" and not negotiation.lists(connection, b"close"):
+        if version == b"HTTP/1.1" and not (self.server.draining or negotiation.lists(connection, b"close")):
             return True
         request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         return False
@@ -568,7 +577,10 @@ class Channel(HTTPChannel, Waiter):
     def decide(
         self, request: Request, asked: Asked, found: negotiation.Candidates, foretold: Foretold | None = None
     ) -> None:
-        """Ask the candidates; meanwhile bytes are kept, bounded by `early_bytes`."""
+        """Ask the candidates; meanwhile bytes are kept, bounded by `early_bytes`. A server that stops asks nobody."""
+        if self.server.draining and foretold is None:
+            self._unavailable(request, found)
+            return
         self._decision = decision = Decision(
             asked,
             found,
@@ -591,8 +603,11 @@ class Channel(HTTPChannel, Waiter):
         """Wait for the decision no longer: it is overdue, or the server stops."""
         assert self._decision is not None
         self._decision.withdraw()
-        self.server.refused(self.connection, request.path, self._decision.found, 503)
-        self._decision = None
+        found, self._decision = self._decision.found, None
+        self._unavailable(request, found)
+
+    def _unavailable(self, request: Request, found: negotiation.Candidates) -> None:
+        self.server.refused(self.connection, request.path, found, 503)
         request.answer(503, (), b"The server could not decide about the switch in time.\n", close=True)
 
     def _undecided(self, request: Request, found: negotiation.Candidates) -> None:

@@ -237,7 +237,7 @@ class ISwitchPlugin(Interface):
         Returns:
             An attrs class of options, each field with a type and, unless it must be given, a default; and a
             callable that makes a switch from an instance of it and the entry's context. The keys `path`,
-            `protocol`, `require` and `close` belong to switchd.
+            `protocol`, `require`, `close` and `drain_seconds` belong to switchd.
         """
 
 
@@ -248,8 +248,8 @@ class IDrain(Interface):
         """Say goodbye.
 
         Args:
-            seconds: How long there is. The transport is closed when the returned awaitable fires, at once if
-                it is None, and after `seconds` at the latest.
+            seconds: How long there is. When the returned awaitable fires, at once if it is None, what was written
+                is sent, and the transport is closed; what is left after `seconds` is aborted.
         """
 
 

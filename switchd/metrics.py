@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from attrs import evolve
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -185,6 +185,14 @@ class _Live(Collector):
         for stack, number in Tally(self._names.stack(one.stack) for one in self._factory.connections).items():
             connections.add_metric((stack,), number)
         yield connections
+        drained = CounterMetricFamily(
+            "switchd_drained",
+            "Connections that were there when the server was told to stop, by how they have ended.",
+            labels=("ending",),
+        )
+        for ending in get_args(events.Ending):
+            drained.add_metric((ending,), self._factory.endings[ending])
+        yield drained
         if tcp_info.IS_COUNTED:
             carried = evolve(self._before)
             for connection in self._factory.connections:

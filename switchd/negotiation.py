@@ -97,6 +97,7 @@ class Entry:
         require: A request that does not switch is answered 426.
         close: A request whose offer nobody takes is not answered; its connection is closed.
         also: Further tokens of the plugin, which it answers to but does not offer.
+        drain_seconds: How long its protocol may take to say goodbye at shutdown. None: as long as there is.
         encrypts: Whether the switch is an `IEncrypts`.
 
     Raises:
@@ -110,6 +111,7 @@ class Entry:
     require: bool = False
     close: bool = False
     also: tuple[bytes, ...] = field(default=(), validator=_are_protocols)
+    drain_seconds: float | None = None
     encrypts: bool = field(
         init=False, default=Factory(lambda self: bool(IEncrypts.providedBy(self.switch)), takes_self=True)
     )

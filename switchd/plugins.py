@@ -228,7 +228,8 @@ def _entry(switch: config.Switch, found: Found, context: Context) -> Entry:
             raise _Unusable(*(Mistake(join(switch.key, each.key), each.problem) for each in wrong)) from error
         raise _Unusable(Mistake(switch.key, f"{chosen.file} does not make a switch of this: {error}")) from error
     also = getattr(plugin, "also", ())
-    return Entry(switch.path, plugin.name, plugin.tokens, made, switch.require, switch.close, also)
+    ours = (switch.require, switch.close, also, switch.drain_seconds)
+    return Entry(switch.path, plugin.name, plugin.tokens, made, *ours)
 
 
 def _chosen(switch: config.Switch, found: Found) -> FoundPlugin:

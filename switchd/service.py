@@ -9,15 +9,14 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.task import deferLater
+from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from switchd import events
-from switchd.factory import Assembly, Connection, SwitchFactory
-from switchd.first import First
-from switchd.handover import close_when_sent
-from switchd.http1 import Channel
-from switchd.interfaces import IDrain
+from switchd import events, signals
+from switchd.draining import cut, drain
+from switchd.factory import Assembly, SwitchFactory
 from switchd.transports.connections import prepare
 
 ADMIN_SECONDS = 1.0
@@ -109,14 +108,27 @@ class SwitchService(Service):
             self._reactor.stop()
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, then drain. The listener of `[admin]` tells about that, and is closed last."""
+        """Stop listening, then drain. A further signal cuts that short.
+
+        The listener of `[admin]` tells about it, and is closed last.
+        """
         super().stopService()
-        stopped: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in self.ports]
+        self.factory.draining = True
+        stopped = [maybeDeferred(_stop_listening, port) for port in self.ports]
         self.ports = []
-        seconds = self._assembly.config.limits.shutdown_seconds
-        drained = drain(self.factory, seconds, self._reactor)
-        stopping = DeferredList([*stopped, drained], consumeErrors=True)
-        return stopping.addCallback(lambda results: self._stop_admin())
+        give_back = signals.on_another(self._reactor, self._hurry)
+        # Whoever has come before us is served: in this one turn what the system has received of them is read.
+        drained = deferLater(self._reactor, 0).addCallback(lambda _: self._drain())
+        everything = DeferredList([*stopped, drained], consumeErrors=True)
+        everything.addCallback(lambda results: give_back())
+        return everything.addCallback(lambda _: self._stop_admin())
+
+    def _drain(self) -> Deferred[None]:
+        return drain(self.factory, self._assembly.config.limits.shutdown_seconds, self._reactor)
+
+    def _hurry(self) -> None:
+        _log.warn("stopped once more: what is left of the connections is cut")
+        cut(self.factory.connections)
 
     def _stop_admin(self) -> Deferred[None]:
         port, self._private = self._private, None
@@ -130,6 +142,14 @@ class SwitchService(Service):
         return DeferredList(stopped, consumeErrors=True).addCallback(lambda results: None)
 
 
+def _stop_listening(port: Any) -> Any:
+    """Accept those who are waiting for it, whom the system would turn away, and nobody else."""
+    if isinstance(port, Port):
+        port.numberAccepts = port.backlog + 1
+        port.doRead()
+    return port.stopListening()
+
+
 def _described(port: IListeningPort) -> str:
     host = port.getHost()
     return f"{getattr(host, 'type', 'unix').lower()} {events.address(host)}"
@@ -139,46 +159,3 @@ def _plainly(failure: Failure) -> str:
     """What the operating system said, without the class names around it."""
     cause = getattr(failure.value, "socketError", failure.value)
     return getattr(cause, "strerror", None) or failure.getErrorMessage()
-
-
-def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None]:
-    """End every connection: HTTP after the answer that is being made, a switched protocol after its farewell.
-
-    Args:
-        factory: Whose connections.
-        seconds: What is left then is aborted.
-        reactor: The clock.
-
-    Returns:
-        Fires when the last one is gone.
-    """
-    empty = factory.when_empty()
-    for connection in tuple(factory.connections):
-        connection.draining = True
-        _say_goodbye(connection, seconds)
-    deadline = reactor.callLater(seconds, _abort_all, factory)
-    return empty.addCallback(lambda _: deadline.cancel() if deadline.active() else None)
-
-
-def _say_goodbye(connection: Connection, seconds: float) -> None:
-    protocol = connection.protocol
-    if isinstance(protocol, First | Channel):
-        protocol.finish()
-        return
-    said = Deferred.fromCoroutine(_farewell(protocol, seconds))
-    said.addErrback(lambda failure: _log.failure("{protocol!r} failed to drain", failure=failure, protocol=protocol))
-    # The protocol's own transport may be a TLS session upon the connection's.
-    transport = getattr(protocol, "transport", None) or connection.transport
-    said.addCallback(lambda _: close_when_sent(transport))
-
-
-async def _farewell(protocol: Any, seconds: float) -> None:
-    drains = IDrain(protocol, None)
-    said = None if drains is None else drains.drain(seconds)
-    if said is not None:
-        await said
-
-
-def _abort_all(factory: SwitchFactory) -> None:
-    for connection in tuple(factory.connections):
-        connection.transport.abortConnection()

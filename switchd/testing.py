@@ -416,7 +416,7 @@ def _assert_declares(plugin: Any) -> None:
     loaded = plugin.load()
     _assert(isinstance(loaded, tuple) and len(loaded) == 2, "load() returns (class of options, callable)")
     _assert(attrs.has(loaded[0]), f"the options are an attrs class, not {loaded[0]!r}")
-    for reserved in ("path", "protocol", "require", "close"):
+    for reserved in ("path", "protocol", "require", "close", "drain_seconds"):
         _assert(reserved not in attrs.fields_dict(loaded[0]), f"the option {reserved!r} belongs to switchd")
 
 

@@ -30,9 +30,9 @@ from zope.interface import implementer
 
 from switchd import engine, http2
 from switchd import frames as h2frames
+from switchd.draining import drain
 from switchd.events import Ended, Rejected, Switched
 from switchd.negotiation import Entry
-from switchd.service import drain
 from switchd.testing import Wire, cuts
 from tests.http2_client import WIDE, Client, end_all, over_http1, site
 from tests.serving import Says, Site

@@ -14,7 +14,7 @@ import switchd
 PACKAGE = Path(switchd.__file__).parent
 # Each layer imports only what stands in a line above it.
 LAYERS = [
-    {"access", "interfaces", "memory", "transports"},
+    {"access", "interfaces", "memory", "signals", "transports"},
     {"errors", "frames"},
     {"calm", "negotiation", "handover", "schema", "events"},
     {"config", "deadlines", "decision", "engines", "messages"},
@@ -28,7 +28,7 @@ LAYERS = [
     {"http1", "http2"},
     {"first"},
     {"factory"},
-    {"metrics"},
+    {"draining", "metrics"},
     {"admin"},
     {"service", "explain"},
     {"cli"},

@@ -15,6 +15,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
 
 from switchd import metrics
+from switchd.draining import drain
 from switchd.events import Dropped, Ended, Event, Ignored, NoSession, Refused, Rejected, Switched
 from switchd.interfaces import Refuse
 from switchd.metrics import LAG_SECONDS, Lag, Metrics, Names
@@ -166,6 +167,16 @@ class TestConnections:
         for wire in (silent, plain, switched):
             wire.reset()
         assert of(told(measured), "switchd_connections") == {("h2c",): 1, ("h2c > shout",): 1}
+
+    def test_are_told_by_how_they_end_when_the_server_stops(self) -> None:
+        site = Site({"/shout": Accepts()})
+        measured = Metrics(site.factory)
+        site.connect().send(SWITCH)
+        idle = site.connect()
+        assert told(measured)["switchd_drained_total", ("cut",)] == 0
+        drain(site.factory, 10, site.clock)
+        idle.turn()
+        assert of(told(measured), "switchd_drained_total") == {("farewell",): 1, ("idle",): 1}
 
     def test_without_sockets_carry_nothing_that_is_known_of(self) -> None:
         site = Site()
@@ -322,7 +333,19 @@ class TestDashboard:
         used = {
             label for text in self.EXPRESSIONS for by in re.findall(r"by \(([^)]*)\)", text) for label in by.split(", ")
         }
-        assert used <= {"le", "token", "path", "outcome", "stack", "direction", "by", "why", "status", "reason"}
+        assert used <= {
+            "le",
+            "token",
+            "path",
+            "outcome",
+            "stack",
+            "direction",
+            "by",
+            "why",
+            "status",
+            "reason",
+            "ending",
+        }
         for expression in self.EXPRESSIONS:
             assert expression.count("(") == expression.count(")")
 

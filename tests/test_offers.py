@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from twisted.internet.defer import fail
 
+from switchd.draining import drain
 from switchd.events import Dropped, Event, Ignored, Refused, Rejected, Switched
 from switchd.interfaces import Accept, Early, Refuse
 from switchd.negotiation import Entry
-from switchd.service import drain
 from tests.http2_client import Client, end_all
 from tests.http2_client import site as http2_site
 from tests.serving import HEAD, PLAIN, SWITCH, UPGRADE, Accepts, Says, Site
@@ -24,9 +24,10 @@ def _nothing_is_left() -> Iterator[None]:
 
 
 def told_of(site: Site) -> list[Event]:
-    """What a listener is told from now on, but not that connections end."""
+    """What a listener is told from now on of what becomes of offers."""
     events: list[Event] = []
-    site.factory.listen(lambda event: events.append(event) if type(event).__name__ != "Ended" else None)
+    kinds = (Switched, Refused, Ignored, Dropped, Rejected)
+    site.factory.listen(lambda event: events.append(event) if isinstance(event, kinds) else None)
     return events
 
 
@@ -82,6 +83,16 @@ class TestRefused:
         site.connect().send(SWITCH)
         drain(site.factory, 10, site.clock)
         assert events == [refused(503)]
+
+    def test_because_the_server_has_been_stopped(self) -> None:
+        switch = Accepts()
+        site = Site({"/shout": switch})
+        events = told_of(site)
+        wire = site.connect()
+        wire.send(SWITCH[:-2] + b"Content-Length: 1\r\n\r\n")
+        drain(site.factory, 10, site.clock)
+        wire.send(b"x")
+        assert (events, switch.asked) == ([refused(503)], [])
 
     def test_because_of_early_bytes(self) -> None:
         told = asked({"/shout": Accepts(early=Early.REFUSE)}, SWITCH + b"early")
@@ -175,6 +186,17 @@ class TestExtendedConnect:
         drain(site.factory, 10, site.clock)
         client.let_pass(0)
         assert events[1:] == [refused(503)]
+
+    def test_is_refused_because_the_server_has_been_stopped(self) -> None:
+        switch = Accepts()
+        site = http2_site(entries=[Entry("/shout", "shout", (b"shout",), switch)])
+        events = told_of(site)
+        client = Client(site)
+        client.ask("/", "POST", body=None)  # keeps the connection open
+        client.talk()
+        drain(site.factory, 10, site.clock)
+        client.tunnel("/shout")
+        assert (events[1:], switch.asked) == ([refused(503)], [])
 
     def test_is_accepted(self) -> None:
         (switched,) = self.tunnelled(Accepts())

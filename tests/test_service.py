@@ -17,11 +17,12 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from switchd import config
+from switchd.draining import drain
 from switchd.events import Ended
 from switchd.factory import Assembly, assemble
 from switchd.interfaces import IDrain
 from switchd.routes import Routes
-from switchd.service import StartUpError, SwitchService, drain
+from switchd.service import StartUpError, SwitchService
 from switchd.testing import Wire
 from switchd.transports.connections import Connection
 from tests.serving import HEAD, PLAIN, SWITCH, SWITCHED, Accepts, Shout, Site, statuses

@@ -27,8 +27,8 @@ from zope.interface import implementer
 
 from switchd import config
 from switchd.certificates import Certificates, Tls, secured
+from switchd.draining import drain
 from switchd.handover import handover
-from switchd.service import drain
 from switchd.transports.connections import prepare
 from tests.serving import PLAIN, SWITCH, SWITCHED, Accepts, Site, statuses
 from tests.wires import PROXY, one, with_reactor, write_certificate

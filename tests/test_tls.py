@@ -17,6 +17,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from switchd import config
 from switchd.certificates import Certificates, Tls, secured
+from switchd.draining import drain
 from switchd.engine import PREFACE
 from switchd.errors import ConfigurationError
 from switchd.events import Ended, NoSession, Switched
@@ -24,7 +25,6 @@ from switchd.factory import assemble
 from switchd.http1 import Channel
 from switchd.http2 import Session
 from switchd.negotiation import Entry
-from switchd.service import drain
 from switchd.testing import Wire
 from tests.http2_client import Client, end_all
 from tests.http2_client import site as site_with_h2c

@@ -19,10 +19,10 @@ from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from switchd.draining import drain
 from switchd.handover import handover
 from switchd.interfaces import IDrain
 from switchd.negotiation import Entry
-from switchd.service import drain
 from switchd.stream import QUEUE_BYTES
 from tests import frames
 from tests.http2_client import WIDE, Answer, Client, site

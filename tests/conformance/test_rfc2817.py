@@ -16,6 +16,7 @@ from twisted.internet.task import Clock
 
 from switchd import config, plugins
 from switchd.certificates import LOOK_SECONDS
+from switchd.draining import drain
 from switchd.errors import UnusableOptions
 from switchd.events import Ended, Rejected, Switched
 from switchd.http1 import Session
@@ -25,7 +26,6 @@ from switchd.protocols.addone import AddOne
 from switchd.protocols.h2c import H2c
 from switchd.protocols.tls import Tls
 from switchd.protocols.websocket.switch import WebSocket
-from switchd.service import drain
 from switchd.testing import Wire, assert_plugin_conforms, cuts, request
 from tests.authorities import Authority
 from tests.http2_client import Client, end_all

@@ -16,8 +16,8 @@ from wsproto.events import CloseConnection
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from switchd.draining import drain
 from switchd.interfaces import IDrain
-from switchd.service import drain
 from tests.websockets import Client, frame, site
 
 ADDONE = "switchd.protocols.addone:AddOne"

@@ -12,9 +12,9 @@ from twisted.internet.task import Clock
 from wsproto.events import CloseConnection, Ping
 from zope.interface import implementer
 
+from switchd.draining import drain
 from switchd.protocols.websocket.bounds import MOST_CONTROL_FRAMES, MOST_EMPTY_FRAGMENTS
 from switchd.protocols.websocket.channel import JOINED_BYTES
-from switchd.service import drain
 from tests.serving import statuses
 from tests.websockets import HANDSHAKE, Client, frame, site
 

@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from wsproto.events import CloseConnection, Ping
 
-from switchd.service import drain
+from switchd.draining import drain
 from switchd.testing import Wire
 from tests.test_sockets import SECONDS, every_kind, serving
 from tests.websockets import Client, frame, site

@@ -157,6 +157,8 @@ class Carrier(Channel, Lean):
         said = None if drains is None else drains.drain(seconds)
         if said is not None:
             await said
+        if self._stream is not None:
+            self._stream.disconnecting = True  # it hears no more
         await farewell(self)
 
     def _switchd_handler(self) -> object:

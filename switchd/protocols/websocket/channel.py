@@ -589,7 +589,11 @@ class _Farewell:
 
 
 def farewell(channel: Any) -> Deferred[None]:
-    """A WebSocket's goodbye: 1001. Fires when the peer has answered, or has had its time."""
+    """A WebSocket's goodbye: 1001, behind all that is still to be sent. Fires when the peer has answered.
+
+    It has as long for that as there is for the goodbye: `close_seconds` would cut a slow reader that has not come to
+    our Close.
+    """
     closed: Deferred[None] = Deferred()
 
     def done(result: Any) -> Any:
@@ -598,5 +602,7 @@ def farewell(channel: Any) -> Deferred[None]:
 
     channel.is_closed.addCallback(done)
     if channel.state == OPEN:
+        channel.closeHandshakeTimeout = 0
         channel.sendCloseFrame(GOING_AWAY, b"the server is shutting down")
+        channel._switchd.flow.release()  # the answer is read also where the handler has paused
     return closed

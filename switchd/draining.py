@@ -1,0 +1,174 @@
+"""The end of a server: every connection is told, in the language that it speaks, and has its time.
+
+HTTP is closed when it waits for nothing, or after the answer that is being made. A protocol that has switched says
+goodbye (`IDrain`), what it has written until then is sent for as long as there is time, and the connection is closed.
+What is left then is aborted.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, ISSLTransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from switchd import events
+from switchd.errors import HandoverError
+from switchd.factory import Connection, SwitchFactory
+from switchd.first import First
+from switchd.handover import bottom, close_when_sent, handover, pass_half_close
+from switchd.http1 import Channel
+from switchd.interfaces import IDrain
+
+LOOK_SECONDS = 0.05
+"""How often it is looked whether a client has all that was sent to it: nobody notices that its end is so much late."""
+
+_log = Logger()
+
+
+def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None]:
+    """End every connection: HTTP after the answer that is being made, a switched protocol after its farewell.
+
+    Args:
+        factory: Whose connections.
+        seconds: What is left then is aborted; a connection whose switch has less, after that.
+        reactor: The clock.
+
+    Returns:
+        Fires when the last one is gone.
+    """
+    since = reactor.seconds()
+    factory.draining = True
+    empty = factory.when_empty()
+    connections = tuple(factory.connections)
+    switched = sum(1 for connection in connections if connection.stack)
+    factory.tell(events.Draining(len(connections), switched, seconds))
+    have_less: dict[float, list[Connection]] = defaultdict(list)
+    for connection in connections:
+        own = _say_goodbye(connection, seconds, reactor)
+        if own < seconds:
+            have_less[own].append(connection)
+    deadlines = [reactor.callLater(own, cut, few) for own, few in have_less.items()]
+    deadlines.append(reactor.callLater(seconds, cut, factory.connections))
+
+    def over(_: None) -> None:
+        for deadline in deadlines:
+            if deadline.active():
+                deadline.cancel()
+        counts: dict[Any, int] = dict(factory.endings)
+        factory.tell(events.Drained(seconds=reactor.seconds() - since, **counts))
+
+    return empty.addCallback(over)
+
+
+def cut(connections: Iterable[Connection]) -> None:
+    """Their time is over."""
+    for connection in tuple(connections):
+        connection.ending = "cut"
+        connection.transport.abortConnection()
+
+
+def _say_goodbye(connection: Connection, seconds: float, reactor: Any) -> float:
+    """Returns how many seconds it has."""
+    protocol = connection.protocol
+    if isinstance(protocol, First | Channel):
+        # Said before, as it may be gone when this is over.
+        connection.ending = "answered"
+        if not protocol.finish():
+            connection.ending = "idle"
+        return seconds
+    connection.ending = "farewell"
+    if connection.drain_seconds is not None:
+        seconds = min(seconds, connection.drain_seconds)
+    said = Deferred.fromCoroutine(_farewell(protocol, seconds))
+    said.addErrback(lambda failure: _log.failure("{protocol!r} failed to drain", failure=failure, protocol=protocol))
+    said.addCallback(lambda _: _close(connection, protocol, reactor))
+    said.addErrback(lambda failure: _log.failure("{protocol!r} cannot be closed", failure=failure, protocol=protocol))
+    return seconds
+
+
+async def _farewell(protocol: Any, seconds: float) -> None:
+    drains = IDrain(protocol, None)
+    said = None if drains is None else drains.drain(seconds)
+    if said is not None:
+        await said
+
+
+def _close(connection: Connection, protocol: Any, reactor: Any) -> None:
+    """Close, and lose nothing of what was written.
+
+    A TCP connection that is closed while there is something that nobody has read, or when more of it comes, is reset,
+    and the reset takes away what is under way to the client. So we say that we are done, and read and drop until the
+    client has all, or is done too. TLS does so by itself, as long as somebody reads.
+    """
+    # The protocol's own transport may be a TLS session upon the connection's.
+    transport = getattr(protocol, "transport", None) or connection.transport
+    in_tls = ISSLTransport.providedBy(transport)
+    if getattr(transport, "disconnecting", False) or not (in_tls or _is_under_way(transport)):
+        close_when_sent(transport)
+    elif pass_half_close(transport):
+        close_when_sent(transport)  # there is nothing more to be read
+    else:
+        try:
+            handover(transport, _Leaving(protocol, in_tls, reactor))
+        except HandoverError:
+            close_when_sent(transport)
+
+
+class _Leaving(Protocol):
+    """In the place of a protocol that has said goodbye: drops what comes, and closes when the client has everything.
+
+    Args:
+        protocol: Whose place it is; it is told of the end.
+        in_tls: Whether it is in a TLS session.
+        reactor: The clock.
+    """
+
+    transport: Any
+
+    def __init__(self, protocol: Any, in_tls: bool, reactor: Any) -> None:
+        self._protocol = protocol
+        self._in_tls = in_tls
+        self._reactor = reactor
+        self._look: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        if self._in_tls:
+            close_when_sent(self.transport)
+            return
+        if self.transport.producer is not None and self.transport.streamingProducer:
+            self.transport.unregisterProducer()  # see `close_when_sent`
+        self.transport.loseWriteConnection()
+        self._await_delivery()
+
+    def _await_delivery(self) -> None:
+        if _is_under_way(self.transport):
+            self._look = self._reactor.callLater(LOOK_SECONDS, self._await_delivery)
+        else:
+            self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._look is not None and self._look.active():
+            self._look.cancel()
+        self._protocol.connectionLost(reason)
+
+
+_UNDER_WAY = frozenset({1, 4, 8, 9, 11})
+"""States of a TCP connection in Linux in which something that we send, be it only the end, is not known to have come:
+ESTABLISHED, FIN_WAIT1, CLOSE_WAIT, LAST_ACK, CLOSING (include/net/tcp_states.h)."""
+
+
+def _is_under_way(transport: Any) -> bool:
+    """Whether its peer does not have all yet, as the system knows. False also where that cannot tell: of a UNIX socket,
+    which loses nothing, of a stream, of what is no socket, and elsewhere than on Linux."""
+    try:
+        info = bottom(transport).getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    except (AttributeError, OSError):
+        return False
+    return info[0] in _UNDER_WAY

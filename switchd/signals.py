@@ -1,0 +1,41 @@
+"""What a signal means to a server that stops already: not to wait any longer."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+
+def on_another(reactor: Any, hurry: Callable[[], object]) -> Callable[[], None]:
+    """Have `hurry` called in the reactor when a signal comes that would stop it.
+
+    The reactor would raise for being stopped twice. Where somebody else handles these signals, they keep doing so.
+
+    Args:
+        reactor: The reactor, which is being stopped.
+        hurry: Called at each further signal.
+
+    Returns:
+        What gives the signals back to the reactor.
+    """
+    ours = [
+        (number, handler)
+        for number, handler in (
+            (signal.SIGINT, getattr(reactor, "sigInt", None)),
+            (signal.SIGTERM, getattr(reactor, "sigTerm", None)),
+        )
+        if handler is not None and signal.getsignal(number) == handler
+    ]
+
+    def heard(number: int, frame: object) -> None:
+        reactor.callFromThread(hurry)
+
+    for number, _ in ours:
+        signal.signal(number, heard)
+
+    def give_back() -> None:
+        for number, handler in ours:
+            signal.signal(number, handler)
+
+    return give_back
