@@ -7,7 +7,6 @@ What is left then is aborted.
 
 from __future__ import annotations
 
-import socket
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -22,12 +21,9 @@ from switchd import events
 from switchd.errors import HandoverError
 from switchd.factory import Connection, SwitchFactory
 from switchd.first import First
-from switchd.handover import bottom, close_when_sent, handover, pass_half_close
+from switchd.handover import LOOK_SECONDS, close_when_sent, handover, is_under_way, pass_half_close
 from switchd.http1 import Channel
 from switchd.interfaces import IDrain
-
-LOOK_SECONDS = 0.05
-"""How often it is looked whether a client has all that was sent to it: nobody notices that its end is so much late."""
 
 _log = Logger()
 
@@ -110,11 +106,12 @@ def _close(connection: Connection, protocol: Any, reactor: Any) -> None:
     # The protocol's own transport may be a TLS session upon the connection's.
     transport = getattr(protocol, "transport", None) or connection.transport
     in_tls = ISSLTransport.providedBy(transport)
-    if getattr(transport, "disconnecting", False) or not (in_tls or _is_under_way(transport)):
+    if getattr(transport, "disconnecting", False) or not (in_tls or is_under_way(transport)):
         close_when_sent(transport)
     elif pass_half_close(transport):
         close_when_sent(transport)  # there is nothing more to be read
     else:
+        connection.left = True
         try:
             handover(transport, _Leaving(protocol, in_tls, reactor))
         except HandoverError:
@@ -148,7 +145,7 @@ class _Leaving(Protocol):
         self._await_delivery()
 
     def _await_delivery(self) -> None:
-        if _is_under_way(self.transport):
+        if is_under_way(self.transport):
             self._look = self._reactor.callLater(LOOK_SECONDS, self._await_delivery)
         else:
             self.transport.loseConnection()
@@ -157,18 +154,3 @@ class _Leaving(Protocol):
         if self._look is not None and self._look.active():
             self._look.cancel()
         self._protocol.connectionLost(reason)
-
-
-_UNDER_WAY = frozenset({1, 4, 8, 9, 11})
-"""States of a TCP connection in Linux in which something that we send, be it only the end, is not known to have come:
-ESTABLISHED, FIN_WAIT1, CLOSE_WAIT, LAST_ACK, CLOSING (include/net/tcp_states.h)."""
-
-
-def _is_under_way(transport: Any) -> bool:
-    """Whether its peer does not have all yet, as the system knows. False also where that cannot tell: of a UNIX socket,
-    which loses nothing, of a stream, of what is no socket, and elsewhere than on Linux."""
-    try:
-        info = bottom(transport).getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-    except (AttributeError, OSError):
-        return False
-    return info[0] in _UNDER_WAY

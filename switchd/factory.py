@@ -100,6 +100,7 @@ class Connection:
         drain_seconds: How long the protocol that it last switched to may take to say goodbye. None: as long as there
             is.
         ending: How it is to end, now that the server stops. None: the server does not.
+        left: Whether we have shut down our side of it, for that reason.
     """
 
     id: str
@@ -111,6 +112,7 @@ class Connection:
     route: str = "*"
     drain_seconds: float | None = None
     ending: events.Ending | None = None
+    left: bool = False
 
     @property
     def peer(self) -> str:
@@ -417,8 +419,6 @@ def _cause(connection: Connection, reason: Failure) -> tuple[str, str]:
         return "network", "connection lost"
     if not reason.check(ConnectionDone):
         return "server", f"error: {events.escaped(reason.getErrorMessage())} ({type(reason.value).__name__})"
-    if connection.ending is not None:
-        return "server", "shutdown"
-    if pass_half_close(transport) or not getattr(transport, "disconnecting", False):
+    if not connection.left and (pass_half_close(transport) or not getattr(transport, "disconnecting", False)):
         return "client", "closed"
-    return "server", "closed"
+    return "server", "closed" if connection.ending is None else "shutdown"

@@ -15,12 +15,13 @@ an attribute `protocol`. What the new protocol sees is what it would have seen h
 - the end of input, if that had been read already;
 - `connectionLost`, once. If connecting it or giving it the early bytes raised, then that is the reason.
 
-Smaller things live here because they, too, know how transports are built: `when_lost`, `before_lost`,
-`pass_half_close`.
+Some smaller things live here because they, too, know how transports are built: `when_lost`, `before_lost`,
+`pass_half_close`, `close_when_sent`, `is_under_way`.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,6 +36,13 @@ from switchd.errors import HandoverError
 
 CLOSE_SECONDS = 5.0
 """How long a connection whose new protocol failed may take to send what was written before; then it is aborted."""
+
+LOOK_SECONDS = 0.05
+"""How often to look whether a peer has all that was sent to it: nobody notices that its end is so much late."""
+
+_UNDER_WAY = frozenset({1, 4, 8, 9, 11})
+"""States of a TCP connection in Linux in which something that we send, be it only the end, is not known to have come:
+ESTABLISHED, FIN_WAIT1, CLOSE_WAIT, LAST_ACK, CLOSING (include/net/tcp_states.h)."""
 
 _log = Logger()
 
@@ -200,6 +208,16 @@ def bottom(transport: Any) -> Any:
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     return transport
+
+
+def is_under_way(transport: Any) -> bool:
+    """Whether its peer does not have all yet, as the system knows. False also where that cannot tell: of a UNIX socket,
+    which loses nothing, of a stream, of what is no socket, and elsewhere than on Linux."""
+    try:
+        info = bottom(transport).getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    except (AttributeError, OSError):
+        return False
+    return info[0] in _UNDER_WAY
 
 
 def _flush_before_shutdown(session: Any) -> None:

@@ -415,7 +415,9 @@ class Channel(HTTPChannel, Waiter):
 
     def _close(self) -> None:
         self.transport.loseConnection()
-        self._wait(self.server.limits.half_closed_seconds, self.transport.abortConnection)
+        # A server that stops has a time of its own for all, which a slow reader may use.
+        seconds = None if self.server.draining else self.server.limits.half_closed_seconds
+        self._wait(seconds, self.transport.abortConnection)
 
     # A head
 

@@ -30,7 +30,7 @@ from zope.interface import implementer
 from switchd import engine, fields, frames, messages
 from switchd.errors import RequestError
 from switchd.exchange import TOKEN, VERSION, Exchange, demands
-from switchd.handover import pass_half_close
+from switchd.handover import LOOK_SECONDS, is_under_way, pass_half_close
 from switchd.interfaces import IDrain
 from switchd.interfaces import Request as Asked
 from switchd.stream import QUEUE_BYTES, Timer
@@ -383,7 +383,14 @@ class Session(Protocol):
         else:
             self.transport.resumeProducing()
             self.transport.loseWriteConnection()
-            self._goodbye.start(self.server.limits.linger_seconds, self._lose)
+            self._goodbye.start(self.server.limits.linger_seconds, self._end_lingering)
+
+    def _end_lingering(self) -> None:
+        """The client has had its time, but for a slow reader of a server that stops, which has all that there is."""
+        if self._drained and is_under_way(self.transport):
+            self._goodbye.start(LOOK_SECONDS, self._end_lingering)
+        else:
+            self._lose()
 
     def _lose(self) -> None:
         self.transport.loseConnection()

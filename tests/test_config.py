@@ -116,6 +116,17 @@ def test_tls_is_a_table_of_its_listener() -> None:
     assert value.listen == (Listen("tcp:8080", "listen[0]", with_tls), Listen("tcp:8080", "listen[1]"))
 
 
+def test_a_farewell_has_as_long_as_the_server_or_less() -> None:
+    switches = "".join(
+        f'[[switch]]\npath = "/"\nprotocol = "addone"\n{line}\n'
+        for line in ("", "drain_seconds = 7", "drain_seconds = 8")
+    )
+    value, mistakes = read(f"{LISTEN}{switches}[limits]\nshutdown_seconds = 7.5")
+    assert [switch.drain_seconds for switch in value.switch] == [None, 7.0, 8.0]
+    assert mistakes == ["switch[2].drain_seconds: expected at most limits.shutdown_seconds, 7.5, got 8.0"]
+    assert wrong('[[switch]]\npath = "/"\nprotocol = "addone"\ndrain_seconds = -1') != []
+
+
 SPOKEN = 'there are "h2" and "http/1.1"'
 
 

@@ -30,6 +30,14 @@ from switchd import events
             "1f 192.0.2.1:5 addone on /a ended by client after 2.000 s: closed",
         ),
         (
+            events.Draining(5, 2, 10.0),
+            "draining: 5 connections, 2 of them switched, have 10 s to end",
+        ),
+        (
+            events.Drained(seconds=1.5, idle=1, answered=2, farewell=3, cut=4, lost=5),
+            "drained in 1.500 s: 1 idle, 2 after an answer, 3 after a farewell, 4 cut, 5 lost",
+        ),
+        (
             events.Dropped("1f", "192.0.2.1:5", "/a"),
             "1f 192.0.2.1:5 closed without an answer: nobody took its offer on /a",
         ),

@@ -18,14 +18,15 @@ from zope.interface import implementer
 
 from switchd import config
 from switchd.draining import drain
-from switchd.events import Ended
+from switchd.events import Drained, Draining, Ended
 from switchd.factory import Assembly, assemble
-from switchd.interfaces import IDrain
+from switchd.interfaces import Accept, IDrain
+from switchd.negotiation import Entry
 from switchd.routes import Routes
 from switchd.service import StartUpError, SwitchService
 from switchd.testing import Wire
 from switchd.transports.connections import Connection
-from tests.serving import HEAD, PLAIN, SWITCH, SWITCHED, Accepts, Shout, Site, statuses
+from tests.serving import HEAD, PLAIN, SWITCH, SWITCHED, Accepts, Says, Shout, Site, statuses
 from tests.test_sockets import Client
 from tests.wires import with_reactor
 
@@ -211,6 +212,113 @@ class TestDrain:
         over = drained(site)
         wire.turn()
         assert over == [None]
+
+
+class TestEndings:
+    def test_are_counted_by_their_way(self) -> None:
+        slow = Slow()
+        polite = Accepts(Polite)
+        site = Site({"/shout": polite}, root=slow)
+        idle, busy, *switched = (site.connect() for _ in range(5))
+        busy.send(PLAIN)
+        for wire in switched:
+            wire.send(SWITCH)
+        ends, vanishes, stays = polite.built
+        vanishes.done, stays.done = Deferred(), Deferred()
+        over = drained(site)
+        slow.request.finish()
+        idle.turn()
+        busy.half_close()
+        switched[1].reset()
+        assert over == []
+        site.clock.advance(10)
+        idle.turn()
+        assert over == [None]
+        assert site.told(Draining) == [Draining(5, 3, 10)]
+        assert site.told(Drained) == [Drained(seconds=10, idle=1, answered=1, farewell=1, cut=1, lost=1)]
+
+    def test_of_nothing_are_none(self) -> None:
+        site = Site()
+        drained(site)
+        assert site.told(Drained) == [Drained(seconds=0)]
+
+
+class TestTime:
+    def test_each_switch_may_have_less_than_there_is(self) -> None:
+        brief, long = Accepts(Polite), Accepts(Polite)
+        site = Site(
+            [Entry("/shout", "a", (b"shout",), brief, drain_seconds=2.0), Entry("/long", "b", (b"shout",), long)]
+        )
+        wires = [site.connect(), site.connect()]
+        wires[0].send(SWITCH)
+        wires[1].send(SWITCH.replace(b"/shout", b"/long"))
+        for switch in (brief, long):
+            switch.built[0].done = Deferred()
+        over = drained(site)
+        site.clock.advance(1.9)
+        wires[0].turn()
+        assert [wire.closed for wire in wires] == [False, False]
+        assert [wire.take()[-9:] for wire in wires] == [b"\nbye in 2", b"bye in 10"]
+        site.clock.advance(0.1)
+        wires[0].turn()
+        assert [wire.closed for wire in wires] == [True, False]
+        long.built[0].done.callback(None)
+        wires[1].turn()
+        assert over == [None]
+        assert site.told(Drained) == [Drained(seconds=2, farewell=1, cut=1)]
+        assert site.clock.getDelayedCalls() == []
+
+    def test_after_a_switch_back_to_http_it_is_that_of_http(self) -> None:
+        def again(session: Any) -> Any:
+            return session.resume_http()
+
+        slow = Slow()
+        back = Says(lambda request, offer: Accept(again))
+        site = Site([Entry("/", "back", (b"shout",), back, drain_seconds=0.5)], root=slow)
+        wire = site.connect()
+        wire.send(SWITCH)
+        over = drained(site)
+        site.clock.advance(5)
+        wire.turn()
+        slow.request.write(b"at last")
+        slow.request.finish()
+        wire.turn()
+        wire.half_close()
+        assert b"at last" in wire.received
+        assert over == [None]
+
+
+class TestMeanwhile:
+    def test_a_request_whose_body_is_under_way_is_answered_and_is_the_last(self) -> None:
+        site = Site()
+        wire = site.connect()
+        wire.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe")
+        over = drained(site)
+        wire.send(b"llo" + PLAIN)
+        wire.half_close()
+        assert statuses(wire.received) == [200]
+        assert b"Connection: close\r\n" in wire.received
+        assert wire.received.endswith(b"POST / hello")
+        assert over == [None]
+
+    def test_a_request_whose_head_is_under_way_is_none_yet(self) -> None:
+        site = Site()
+        wire = site.connect()
+        wire.send(PLAIN[:-2])
+        over = drained(site)
+        wire.turn()
+        assert (wire.received, over) == (b"", [None])
+
+    def test_nobody_is_asked_for_a_switch(self) -> None:
+        switch = Accepts()
+        site = Site({"/shout": switch})
+        wire = site.connect()
+        wire.send(SWITCH[:-2] + b"Content-Length: 1\r\n\r\n")
+        over = drained(site)
+        wire.send(b"1")
+        wire.half_close()
+        assert statuses(wire.received) == [503]
+        assert (switch.asked, over) == ([], [None])
 
 
 def service(*endpoints: str, text: str = "") -> SwitchService:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IConsumer,
@@ -16,17 +18,19 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from switchd.draining import drain
 from switchd.handover import handover
-from switchd.interfaces import IDrain
+from switchd.interfaces import Context, IDrain, NoOptions
 from switchd.negotiation import Entry
+from switchd.protocols.h2c import H2c
 from switchd.stream import QUEUE_BYTES
 from tests import frames
 from tests.http2_client import WIDE, Answer, Client, site
-from tests.serving import Accepts, Shout
+from tests.serving import Accepts, Shout, Site
 
 pytestmark = pytest.mark.usefixtures("http2_engine")
 
@@ -461,3 +465,50 @@ def test_it_says_goodbye_at_shutdown_in_its_own_language() -> None:
     opened.turn(10)
     assert drained.called
     assert opened.client.wire.closed
+
+
+@pytest.mark.parametrize(
+    ("of_connection", "own", "seconds"),
+    [(None, None, 10), (None, 4.0, 4), (3.0, None, 3), (3.0, 4.0, 3), (5.0, 4.0, 4)],
+)
+def test_its_time_to_say_goodbye_is_within_that_of_its_connection(
+    of_connection: float | None, own: float | None, seconds: int
+) -> None:
+    @implementer(IDrain)
+    class Endless(Shout):
+        def drain(self, seconds: float) -> Deferred[None]:
+            self.transport.write(b"goodbye in %d" % seconds)
+            return Deferred()
+
+    clock = Clock()
+    h2c = H2c(NoOptions(), Context(clock, "/", Path()))
+    entries = [
+        Entry("/", "h2c", (b"h2c",), h2c, drain_seconds=of_connection),
+        Entry("/", "shout", (b"shout",), Accepts(Endless), drain_seconds=own),
+    ]
+    client = Client(Site(entries, clock=clock))
+    answer = client.tunnel()
+    done = drain(client.site.factory, 10, clock)
+    client.wire.turn()
+    client.talk()
+    assert answer.body == b"goodbye in %d" % seconds
+    clock.advance(seconds - 0.1)
+    client.wire.turn()
+    assert (answer.ended, answer.reset, client.wire.closed) == (False, None, False)
+    clock.advance(0.2)
+    client.wire.turn()
+    client.talk()
+    assert answer.reset is not None or client.wire.closed
+    clock.advance(10)
+    client.wire.turn()
+    assert done.called
+
+
+def test_a_stream_that_asks_to_be_switched_when_the_server_stops_is_503() -> None:
+    opened = Opened()
+    drained = drain(opened.client.site.factory, 10, opened.client.site.clock)
+    assert opened.client.tunnel().status == 503
+    assert len(opened.switch.asked) == 1
+    opened.say(ended=True)
+    opened.turn(10)
+    assert drained.called

@@ -245,6 +245,20 @@ class TestTheEnd:
         assert client.closed[0] == 1001
         assert client.wire.closed
 
+    def test_the_answer_to_its_close_is_heard_although_it_has_paused(self, kept: type[Kept]) -> None:
+        server = site(kept, ping_seconds=0)
+        client = Client(server)
+        (protocol,) = kept.made
+        protocol.transport.pauseProducing()
+        client.binary(b"held")
+        done = drain(server.factory, 3, server.clock)
+        client.wire.turn()
+        client.look()
+        assert client.closed[0] == 1001
+        assert client.wire.closed
+        assert done.called
+        assert protocol.heard == []
+
 
 class TestBroadcast:
     def test_everyone_gets_what_anyone_sends(self) -> None:

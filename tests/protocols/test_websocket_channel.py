@@ -495,3 +495,18 @@ class TestClosing:
         assert silent.wire.closed
         assert done.called
         assert server.clock.calls == []
+
+    def test_at_shutdown_a_slow_reader_comes_to_its_end(self, kept: type[Kept]) -> None:
+        server = site(kept, close_seconds=1, ping_seconds=0)
+        client = Client(server)
+        client.wire.stop_reading()
+        kept.made[0].sendMessage(bytes(100_000), True)
+        done = drain(server.factory, 10, server.clock)
+        client.let_pass(9)
+        client.wire.resume_reading()
+        client.look()
+        assert client.closed == (1001, "the server is shutting down")
+        assert client.messages == [bytes(100_000)]
+        assert kept.made[0].ended[:2] == (True, 1001)
+        assert done.called
+        assert server.clock.calls == []
