@@ -6,13 +6,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet import reactor
-from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
 
 from switchd import metrics
 from switchd.events import Dropped, Ended, Event, Ignored, NoSession, Refused, Rejected, Switched
@@ -23,7 +21,7 @@ from switchd.transports import tcp_info
 from tests.http2_client import Client, end_all
 from tests.http2_client import site as http2_site
 from tests.serving import HEAD, PLAIN, SWITCH, Accepts, Says, Site
-from tests.test_sockets import Client as TcpClient
+from tests.test_sockets import serving
 from tests.wires import with_reactor
 
 DASHBOARD = Path(metrics.__file__).parent.parent / "conf" / "grafana-switchd.json"
@@ -177,45 +175,56 @@ class TestConnections:
 @pytest.mark.skipif(not tcp_info.IS_COUNTED, reason="only Linux counts them")
 class TestBytes:
     @with_reactor
-    async def test_are_counted_while_a_connection_lives_and_once_it_is_gone(self) -> None:
-        from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-
+    async def test_are_counted_while_a_connection_lives_and_once_it_is_gone(self, tmp_path: Path) -> None:
         site = Site({"/shout": Accepts()}, clock=reactor)
         measured = Metrics(site.factory)
-        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(site.factory)
-        for number in (1, 2):
-            client: Any = await connectProtocol(
-                TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), TcpClient()
-            )
+        async with serving(site, "tcp", tmp_path) as connect:
+            for number in (1, 2):
+                client = await connect()
+                client.transport.write(SWITCH + b"x" * 10_000)
+                await client.until(lambda client=client: client.received.endswith(b"X" * 10_000))
+                received, sent = number * (len(SWITCH) + 10_000), number * len(client.received)
+                carried = of(told(measured), "switchd_bytes_total")
+                # The end of a client's input counts as a byte.
+                assert received <= carried[("received",)] <= received + number
+                assert carried[("sent",)] == sent
+                client.transport.loseConnection()
+                await site.factory.when_empty()
+                after = of(told(measured), "switchd_bytes_total")
+                assert received <= after[("received",)] <= received + number
+                assert after[("sent",)] == sent
+
+    @pytest.mark.parametrize("kind", ["tcp", "stock:tcp", "haproxy:tcp", "ssl", "tls:tcp", "tls:haproxy:tcp"])
+    @with_reactor
+    async def test_are_those_below_tls_and_other_wrappers(self, kind: str, tmp_path: Path) -> None:
+        site = Site({"/shout": Accepts()}, clock=reactor)
+        measured = Metrics(site.factory)
+        async with serving(site, kind, tmp_path) as connect:
+            client = await connect()
             client.transport.write(SWITCH + b"x" * 10_000)
-            await client.until(lambda client=client: client.received.endswith(b"X" * 10_000))
-            received, sent = number * (len(SWITCH) + 10_000), number * len(client.received)
-            carried = of(told(measured), "switchd_bytes_total")
-            # The end of a client's input counts as a byte.
-            assert received <= carried[("received",)] <= received + number
-            assert carried[("sent",)] == sent
+            await client.until(lambda: client.received.endswith(b"X" * 10_000))
+            alive = of(told(measured), "switchd_bytes_total")
+            assert len(SWITCH) + 10_000 <= alive[("received",)] < 20_000
+            assert len(client.received) <= alive[("sent",)] < 20_000
             client.transport.loseConnection()
             await site.factory.when_empty()
-            after = of(told(measured), "switchd_bytes_total")
-            assert received <= after[("received",)] <= received + number
-            assert after[("sent",)] == sent
-        await port.stopListening()
+            gone = of(told(measured), "switchd_bytes_total")
+            assert alive[("received",)] <= gone[("received",)] < 20_000
+            assert alive[("sent",)] <= gone[("sent",)] < 20_000
 
+    @pytest.mark.parametrize("kind", ["unix", "haproxy:unix"])
     @with_reactor
-    async def test_of_unix_sockets_are_left_out(self, tmp_path: Path) -> None:
-        from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
-
+    async def test_of_unix_sockets_are_left_out(self, kind: str, tmp_path: Path) -> None:
         site = Site({"/shout": Accepts()}, clock=reactor)
         measured = Metrics(site.factory)
-        port = await UNIXServerEndpoint(reactor, str(tmp_path / "s")).listen(site.factory)
-        client: Any = await connectProtocol(UNIXClientEndpoint(reactor, str(tmp_path / "s")), TcpClient())
-        client.transport.write(SWITCH)
-        await client.until(lambda: b"\r\n\r\n" in client.received)
-        assert of(told(measured), "switchd_bytes_total") == {}
-        client.transport.loseConnection()
-        await site.factory.when_empty()
-        assert of(told(measured), "switchd_bytes_total") == {}
-        await port.stopListening()
+        async with serving(site, kind, tmp_path) as connect:
+            client = await connect()
+            client.transport.write(SWITCH)
+            await client.until(lambda: b"\r\n\r\n" in client.received)
+            assert of(told(measured), "switchd_bytes_total") == {}
+            client.transport.loseConnection()
+            await site.factory.when_empty()
+            assert of(told(measured), "switchd_bytes_total") == {}
 
 
 class TestCardinality:
