@@ -45,12 +45,16 @@ def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None
     connections = tuple(factory.connections)
     switched = sum(1 for connection in connections if connection.stack)
     factory.tell(events.Draining(len(connections), switched, seconds))
-    have_less: dict[float, list[Connection]] = defaultdict(list)
+    have_less: dict[float, set[Connection]] = defaultdict(set)
     for connection in connections:
         own = _say_goodbye(connection, seconds, reactor)
         if own < seconds:
-            have_less[own].append(connection)
-    deadlines = [reactor.callLater(own, cut, few) for own, few in have_less.items()]
+            have_less[own].add(connection)
+
+    def cut_those(few: set[Connection]) -> None:
+        cut(factory.connections & few)
+
+    deadlines = [reactor.callLater(own, cut_those, few) for own, few in have_less.items()]
     deadlines.append(reactor.callLater(seconds, cut, factory.connections))
 
     def over(_: None) -> None:
@@ -64,7 +68,7 @@ def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None
 
 
 def cut(connections: Iterable[Connection]) -> None:
-    """Their time is over."""
+    """Abort connections that live: their time is over."""
     for connection in tuple(connections):
         connection.ending = "cut"
         connection.transport.abortConnection()
@@ -105,6 +109,8 @@ def _close(connection: Connection, protocol: Any, reactor: Any) -> None:
     """
     # The protocol's own transport may be a TLS session upon the connection's.
     transport = getattr(protocol, "transport", None) or connection.transport
+    if not getattr(transport, "connected", True):
+        return  # that was its end
     in_tls = ISSLTransport.providedBy(transport)
     if getattr(transport, "disconnecting", False) or not (in_tls or is_under_way(transport)):
         close_when_sent(transport)

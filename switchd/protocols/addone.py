@@ -4,6 +4,8 @@
       -1          ->  0
     forty-one     ->  error: this line is not a decimal integer
 
+A line without its end is not answered, also when the server stops: it could be a part of a longer one.
+
 A line may have blanks around its integer and may end in CR LF. Nothing here knows HTTP: this is any Twisted protocol.
 """
 
