@@ -258,6 +258,8 @@ def _summary(config: Config) -> Iterator[str]:
         yield f"serves {http.path} from {http.static or http.resource or http.wsgi}"
     for switch in config.switch:
         yield f"switches {switch.path} to {switch.protocol}"
+    if config.admin.endpoint:
+        yield f"tells metrics and health on {config.admin.endpoint}"
 
 
 # protocols

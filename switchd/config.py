@@ -35,6 +35,9 @@ UrlPath = Annotated[
     Text(r"/[^?#\x00-\x1f\x7f-\x9f]*", 'a path that starts with "/", without "?", "#" and control characters'),
 ]
 Endpoint = Annotated[str, Text(r"\S[^\x00-\x1f\x7f]*", 'a Twisted endpoint, for example "tcp:8080"')]
+MaybeEndpoint = Annotated[
+    str, Text(r"(\S[^\x00-\x1f\x7f]*)?", 'a Twisted endpoint, for example "tcp:9180:interface=127.0.0.1", or ""')
+]
 Import = Annotated[str, Text(r"[^\W\d][\w.]*:[^\W\d][\w.]*", 'what to import, as "package.module:name"')]
 FileName = Annotated[str, Text(r"[^\x00-\x1f\x7f]+", "the name of a file or folder")]
 LogFile = Annotated[str, Text(r"[^\x00-\x1f\x7f]*", 'the name of a file, "-" or ""')]
@@ -218,6 +221,18 @@ class Limits:
     shutdown_seconds: Annotated[float, Range(0, 3_600, "seconds")] = 10.0
 
 
+@frozen
+class Admin:
+    """`[admin]`: what is for those who run the server, on a listener of its own.
+
+    Attributes:
+        endpoint: Where metrics and health are told: a Twisted endpoint, which only they should reach. Default "":
+            nowhere. It has to be named, since several servers on one machine cannot share an address.
+    """
+
+    endpoint: MaybeEndpoint = ""
+
+
 @frozen(kw_only=True)
 class Config:
     """A whole configuration.
@@ -228,6 +243,7 @@ class Config:
         http: Every `[[http]]`.
         switch: Every `[[switch]]`, in the order of the file.
         limits: `[limits]`.
+        admin: `[admin]`.
         file: The file, as the operator named it.
         folder: Where relative file names in it start.
     """
@@ -237,6 +253,7 @@ class Config:
     http: tuple[Http, ...] = ()
     switch: tuple[Switch, ...] = ()
     limits: Limits = Limits()
+    admin: Admin = Admin()
     file: str
     folder: Path
 
@@ -296,6 +313,7 @@ def parse(text: str, file: str, folder: Path, listen: Sequence[str] = ()) -> Out
         http=reader.http(),
         switch=reader.switch(),
         limits=reader.section("limits", Limits()),
+        admin=reader.section("admin", Admin()),
         file=file,
         folder=folder,
     )
@@ -335,7 +353,7 @@ def _document(text: str) -> dict[str, Any] | Mistake:
 
 
 def _unknown_sections(document: Mapping[str, object]) -> Iterator[Mistake]:
-    sections = ("server", "listen", "http", "switch", "limits")
+    sections = ("server", "listen", "http", "switch", "limits", "admin")
     for name in document:
         if name not in sections:
             yield Mistake(join("", name), f"unknown section; {suggestion(name, sections)}")

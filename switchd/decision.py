@@ -110,6 +110,10 @@ class Decision:
         broken: Called if `decided` or `failed` raised, which has been logged: in a Deferred it would be lost, and the
             connection would wait for ever.
         foretold: If the first candidate has been asked already.
+
+    Attributes:
+        pending: Whether none of them has been called yet.
+        found: As given.
     """
 
     def __init__(
@@ -123,7 +127,7 @@ class Decision:
     ) -> None:
         self.pending = True
         self._asked = asked
-        self._found = found
+        self.found = found
         self._decided = decided
         self._failed = failed
         self._broken = broken
@@ -132,7 +136,7 @@ class Decision:
 
     def start(self) -> None:
         """Ask."""
-        self._waiting = waiting = Deferred.fromCoroutine(ask(self._asked, self._found, self._foretold))
+        self._waiting = waiting = Deferred.fromCoroutine(ask(self._asked, self.found, self._foretold))
         waiting.addCallbacks(self._answer, self._fail)
         waiting.addErrback(self._break)
 

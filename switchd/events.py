@@ -6,9 +6,10 @@ log event's fields, so that an observer sees `log_event["event"]` and a person a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.logger import Logger, LogLevel
 
 _log = Logger(namespace="switchd")
@@ -42,6 +43,20 @@ class Listening:
 
     level = LogLevel.info
     text = "listening on {event.address}"
+
+
+@frozen
+class AdminListening:
+    """The listener of `[admin]` is open.
+
+    Attributes:
+        address: As for `Listening`.
+    """
+
+    address: str
+
+    level = LogLevel.info
+    text = "metrics and health are told on {event.address}"
 
 
 @frozen
@@ -115,12 +130,14 @@ class _OfSwitched:
         peer: The client's address.
         path: The path that its last switch was asked for on, escaped.
         stack: The tokens that the connection has gone through, the newest last.
+        route: The path of the `[[switch]]` that took it, as configured; "*" for HTTP/2 that needed none.
     """
 
     id: str
     peer: str
     path: str
     stack: tuple[str, ...]
+    route: str = field(default="*", kw_only=True)
 
     @property
     def protocol(self) -> str:
@@ -252,8 +269,51 @@ class Drained:
     )
 
 
-Event = (
-    BrokenPlugin
+@frozen
+class _OfOffer:
+    """What is said in any case of an offer that did not lead to a switch. It is answered as a request, which the access
+    log has: so the log is not told.
+
+    Attributes:
+        id: The connection.
+        peer: The client's address.
+        path: The path of the request, escaped.
+        route: The path of the `[[switch]]` that was asked, or was nearest, as configured; "" if none matches.
+        offers: What was offered and refused, or, if that was nobody's in particular, what was offered first; escaped.
+    """
+
+    id: str
+    peer: str
+    path: str
+    route: str
+    offers: tuple[str, ...]
+
+
+@frozen
+class Refused(_OfOffer):
+    """An offer has been answered by an error, or by whatever its switch answers instead.
+
+    Attributes:
+        status: By which.
+    """
+
+    status: int
+
+
+@frozen
+class Ignored(_OfOffer):
+    """A request that offers something is answered as if it did not.
+
+    Attributes:
+        reason: "declined", or the name of the rule (`negotiation.Rule`) in lower case.
+    """
+
+    reason: str
+
+
+Logged = (
+    AdminListening
+    | BrokenPlugin
     | Drained
     | Draining
     | Dropped
@@ -266,9 +326,15 @@ Event = (
     | Renewed
     | Switched
 )
+"""What the log is told."""
+
+Event = Logged | Refused | Ignored
+
+Listener = Callable[[Event], object]
+"""Who is told of events. It may not raise, nor wait for anything."""
 
 
-def log(event: Event) -> None:
+def log(event: Logged) -> None:
     """Write an event to the log. Its sentence is made here: in Twisted's way that takes as long as all the rest."""
     _log.emit(event.level, "{sentence}", sentence=event.text.format(event=event), event=event)
 

@@ -246,19 +246,18 @@ class Exchange(Stream):
     def decide(self, request: Request) -> None:
         """Ask the switches of its path; meanwhile what comes is kept, as much as the stream's window allows. A server
         that stops asks nobody."""
-        if self.server.draining:
-            self._unavailable(request)
-            return
         asked = self._asked()
         found = negotiation.connecting(self.token or b"", self.server.switches(request.path), asked.secure)
+        if self.server.draining:
+            self._unavailable(request, found)
+            return
         if not found.found:
-            self._unclaimed(request)
+            self._unclaimed(request, found)
             return
         since = self._session.reactor.seconds()
-        decided = partial(self._decided, request, asked, since)
-        self._decision = decision = Decision(
-            asked, found, decided, partial(self._undecided, request), partial(self.cut, frames.INTERNAL_ERROR)
-        )
+        decided = partial(self._decided, request, asked, found, since)
+        undecided = partial(self._undecided, request, found)
+        self._decision = decision = Decision(asked, found, decided, undecided, partial(self.cut, frames.INTERNAL_ERROR))
         decision.start()
         if decision.pending:
             self._wait(self.server.limits.switch_seconds, self._overdue)
@@ -267,11 +266,12 @@ class Exchange(Stream):
         """Wait for a decision no longer, if one is pending: the server stops."""
         if self._decision is not None:
             self._decision.withdraw()
-            self._decision = None
+            found, self._decision = self._decision.found, None
             self._stop_deadline()
-            self._unavailable(self._request)
+            self._unavailable(self._request, found)
 
-    def _unavailable(self, request: Request) -> None:
+    def _unavailable(self, request: Request, found: negotiation.Candidates) -> None:
+        self._tell(found, 503)
         request.answer(503, (), b"The server could not decide about the switch in time.\n")
 
     def _asked(self) -> Asked:
@@ -295,42 +295,64 @@ class Exchange(Stream):
         _log.warn("no decision about a switch on {path} in {seconds} seconds", path=path, seconds=seconds)
         self.decline()
 
-    def _undecided(self, request: Request) -> None:
+    def _tell(self, found: negotiation.Candidates, status: int, candidate: negotiation.Candidate | None = None) -> None:
+        path = self._requested.path.partition(b"?")[0]
+        self.server.refused(self._session.connection, path, found, status, candidate)
+
+    def _undecided(
+        self, request: Request, found: negotiation.Candidates, candidate: negotiation.Candidate | None = None
+    ) -> None:
         self._decision = None
+        self._tell(found, 500, candidate)
         request.answer(500, (), b"The switch failed.\n")
 
-    def _unclaimed(self, request: Request) -> None:
+    def _unclaimed(self, request: Request, found: negotiation.Candidates) -> None:
+        self._tell(found, 501)
         # It cannot be ignored, as an Upgrade can: there is nothing else that it might mean (RFC 9220 section 3).
         request.answer(501, (), b"This protocol is not served on this path.\n")
 
-    def _decided(self, request: Request, asked: Asked, since: float, verdict: Verdict | None) -> None:
+    def _decided(
+        self, request: Request, asked: Asked, found: negotiation.Candidates, since: float, verdict: Verdict | None
+    ) -> None:
         self._decision = None
         self._stop_deadline()
         if verdict is None:
-            self._unclaimed(request)
+            self._unclaimed(request, found)
         elif isinstance(verdict.answer, Refuse):
-            self._refuse(request, verdict.candidate, verdict.answer)
+            self._refuse(request, found, verdict.candidate, verdict.answer)
         else:
-            self._accept(request, asked, since, verdict, verdict.answer)
+            self._accept(request, asked, found, since, verdict, verdict.answer)
 
-    def _refuse(self, request: Request, candidate: negotiation.Candidate, refuse: Refuse) -> None:
+    def _refuse(
+        self, request: Request, found: negotiation.Candidates, candidate: negotiation.Candidate, refuse: Refuse
+    ) -> None:
         try:
             headers = negotiation.refusal(candidate, refuse, candidate.upgrade)
         except Exception:
             _log.failure("A plugin's answer cannot be sent")
-            self._undecided(request)
+            self._undecided(request, found, candidate)
         else:
+            self._tell(found, refuse.status, candidate)
             request.answer(refuse.status, headers, refuse.body)
 
-    def _accept(self, request: Request, asked: Asked, since: float, verdict: Verdict, accept: Accept) -> None:
+    def _accept(
+        self,
+        request: Request,
+        asked: Asked,
+        found: negotiation.Candidates,
+        since: float,
+        verdict: Verdict,
+        accept: Accept,
+    ) -> None:
         held = self._held
         if accept.early is Early.REFUSE and held is not None and held.data:
             abandon(accept)
+            self._tell(found, 400, verdict.candidate)
             request.answer(400, (), b"There may be no bytes behind this request before its answer.\n")
             return
         ready = prepare(verdict, Session(asked), negotiation.connected_fields)
         if ready is None:
-            self._undecided(request)
+            self._undecided(request, found, verdict.candidate)
             return
         added, protocol = ready
         headers = fields.lowered((*default_fields(self.server), *added))

@@ -22,13 +22,16 @@ from switchd.deadlines import Deadlines
 from switchd.decision import Verdict
 from switchd.errors import ConfigurationError, Mistake, RequestError
 from switchd.first import First
-from switchd.handover import occupant, pass_half_close, when_lost
+from switchd.handover import before_lost, bottom, occupant, pass_half_close, when_lost
 from switchd.interfaces import Request as Asked
 from switchd.memory import Memory
 from switchd.negotiation import Entry
 
 MOST_REMEMBERED = 256
 """Paths, and combinations of offers, for which it is remembered who is asked: more than there are kinds of clients."""
+
+MOST_OFFERS_TOLD = 8
+"""Offers of one request that an event names. Whoever needs a switch offers a handful; a head has room for thousands."""
 
 REMEMBERED_BYTES = 200
 """How long each of them may be: longer ones are nobody's habit."""
@@ -43,12 +46,14 @@ class Assembly:
         routes: What is served where.
         endpoints: Where to listen, in the order of `config.listen`.
         broken: Plugin files that could not be imported, of anybody. Nothing here needs them: no reason not to start.
+        admin: Where metrics and health are told; None: nowhere.
     """
 
     config: config.Config
     routes: routes.Routes
     endpoints: tuple[IStreamServerEndpoint, ...]
     broken: tuple[plugins.BrokenFile, ...] = ()
+    admin: IStreamServerEndpoint | None = None
 
 
 def assemble(configuration: config.Config, mistakes: Iterable[Mistake], reactor: Any) -> Assembly:
@@ -66,10 +71,11 @@ def assemble(configuration: config.Config, mistakes: Iterable[Mistake], reactor:
     entries, in_switches = plugins.bind(configuration.switch, found, reactor, configuration.folder)
     made, in_resources = routes.resources(configuration.http, configuration.folder, reactor)
     endpoints, in_listeners = listeners.endpoints(configuration.listen, configuration.folder, reactor)
-    everything = (*mistakes, *_log_mistakes(configuration), *in_listeners, *in_resources, *in_switches)
+    admin, in_admin = listeners.private(configuration.admin, reactor)
+    everything = (*mistakes, *_log_mistakes(configuration), *in_listeners, *in_resources, *in_switches, *in_admin)
     if everything:
         raise ConfigurationError(configuration.file, everything)
-    return Assembly(configuration, routes.Routes(entries, made), endpoints, found.broken)
+    return Assembly(configuration, routes.Routes(entries, made), endpoints, found.broken, admin)
 
 
 def _log_mistakes(configuration: config.Config) -> Iterator[Mistake]:
@@ -90,6 +96,7 @@ class Connection:
         since: When it came, or when it last switched; in the reactor's seconds.
         stack: The tokens that it has gone through; empty while it has only spoken HTTP.
         path: The path of its last switch, escaped; empty before.
+        route: The path of the `[[switch]]` that took it, as configured; "*" for HTTP/2 that needed none.
         drain_seconds: How long the protocol that it last switched to may take to say goodbye. None: as long as there
             is.
         ending: How it is to end, now that the server stops. None: the server does not.
@@ -102,6 +109,7 @@ class Connection:
     _lost: Callable[[Connection, Failure], object]
     stack: tuple[str, ...] = ()
     path: str = ""
+    route: str = "*"
     drain_seconds: float | None = None
     ending: events.Ending | None = None
     left: bool = False
@@ -127,7 +135,7 @@ class SwitchFactory(Site):
     Args:
         assembly: What is served.
         reactor: The reactor.
-        publish: Called with each event.
+        publish: Called with each event that is for the log.
 
     Attributes:
         entries: All switches, in the order of the file: for resources that tell what there is (`request.site.entries`).
@@ -138,7 +146,7 @@ class SwitchFactory(Site):
     noisy = False
 
     def __init__(
-        self, assembly: Assembly, reactor: Any, publish: Callable[[events.Event], object] = events.log
+        self, assembly: Assembly, reactor: Any, publish: Callable[[events.Logged], object] = events.log
     ) -> None:
         settings = assembly.config.server
         super().__init__(
@@ -161,7 +169,9 @@ class SwitchFactory(Site):
         h2c = [entry for entry in assembly.routes.entries if http2.TOKEN in entry.tokens]
         self.speaks_h2c = bool(h2c)
         self._h2c_drain_seconds = h2c[0].drain_seconds if h2c else None  # by prior knowledge there is no path
-        self._publish = publish
+        self._log = publish
+        self._listeners: tuple[events.Listener, ...] = ()
+        self._closing: Callable[[Any], object] | None = None
         self._forget = self._lost  # one bound method for all connections
         self._assembled = assembly.routes
         self._candidates: Memory[Any, negotiation.Candidates] = Memory(MOST_REMEMBERED)
@@ -215,6 +225,27 @@ class SwitchFactory(Site):
         self._waiting.append(empty)
         return empty
 
+    def listen(self, listener: events.Listener) -> None:
+        """Have a listener told of every event from now on, whatever is logged."""
+        self._listeners += (listener,)
+
+    def listen_to_closing(self, closing: Callable[[Any], object]) -> None:
+        """Have `closing` called with what carries each connection that comes from now on, just before it is closed."""
+        self._closing = closing
+
+    def _publish(self, event: events.Logged) -> None:
+        self._log(event)
+        self._tell(event)
+
+    def _publish_switch(self, event: events.Switched | events.Ended) -> None:
+        if self._logs_switches:
+            self._log(event)
+        self._tell(event)
+
+    def _tell(self, event: events.Event) -> None:
+        for listener in self._listeners:
+            listener(event)
+
     # http1.Server
 
     def candidates(self, asked: Asked, version: bytes, entries: tuple[Entry, ...]) -> negotiation.Candidates:
@@ -246,6 +277,8 @@ class SwitchFactory(Site):
     def opened(self, transport: Any) -> Connection:
         connection = Connection(f"{next(self._ids):x}", transport, self.reactor.seconds(), self._forget)
         self.connections.add(connection)
+        if self._closing is not None:
+            before_lost(bottom(transport), self._closing)
         when_lost(transport, connection.lost)
         return connection
 
@@ -253,17 +286,26 @@ class SwitchFactory(Site):
         return f"{connection.id}.{next(self._requests):x}"
 
     def switched(self, connection: Connection, asked: Asked, verdict: Verdict) -> None:
-        self._became(connection, verdict.candidate.upgrade, asked.path, verdict.candidate.entry.drain_seconds)
+        entry = verdict.candidate.entry
+        self._became(connection, verdict.candidate.upgrade, asked.path, entry.path, entry.drain_seconds)
 
-    def _became(self, connection: Connection, token: bytes, path: bytes, drain_seconds: float | None = None) -> None:
+    def _became(
+        self,
+        connection: Connection,
+        token: bytes,
+        path: bytes,
+        route: str = "*",
+        drain_seconds: float | None = None,
+    ) -> None:
         now = self.reactor.seconds()
         # Interned, because there are few of them and many connections.
         connection.stack += (intern(token.decode("ascii")),)
         connection.path = intern(events.escaped(path))
+        connection.route = route
         connection.drain_seconds = drain_seconds
         seconds, connection.since = now - connection.since, now
-        if self._logs_switches:
-            self._publish(events.Switched(connection.id, connection.peer, connection.path, connection.stack, seconds))
+        if self._logs_switches or self._listeners:
+            self._publish_switch(events.Switched(*_switched(connection), seconds, route=route))
 
     def tunnelled(self, connection: Connection, tunnel: Any, asked: Asked, verdict: Verdict, since: float) -> None:
         """A stream of an HTTP/2 connection is about to become a connection of its own.
@@ -279,15 +321,46 @@ class SwitchFactory(Site):
         self.connections.add(own)
         when_lost(tunnel, own.lost)
         # What it is a stream of will not be there for longer than that may be.
-        both = connection.drain_seconds, verdict.candidate.entry.drain_seconds
+        entry = verdict.candidate.entry
+        both = connection.drain_seconds, entry.drain_seconds
         least = min((seconds for seconds in both if seconds is not None), default=None)
-        self._became(own, verdict.candidate.upgrade, asked.path, least)
+        self._became(own, verdict.candidate.upgrade, asked.path, entry.path, least)
 
     def rejected(self, connection: Connection, error: RequestError) -> None:
         self._publish(events.Rejected(connection.id, connection.peer, error.status, error.why))
 
     def dropped(self, connection: Connection, path: bytes) -> None:
         self._publish(events.Dropped(connection.id, connection.peer, events.escaped(path)))
+
+    def refused(
+        self,
+        connection: Connection,
+        path: bytes,
+        found: negotiation.Candidates,
+        status: int,
+        candidate: negotiation.Candidate | None = None,
+    ) -> None:
+        if self._listeners:
+            self._tell(events.Refused(*self._offered(connection, path, found, candidate), status))
+
+    def ignored(self, connection: Connection, path: bytes, found: negotiation.Candidates) -> None:
+        if self._listeners:
+            reason = "declined" if found.found else found.rule.name.lower()
+            self._tell(events.Ignored(*self._offered(connection, path, found, None), reason))
+
+    def _offered(
+        self,
+        connection: Connection,
+        path: bytes,
+        found: negotiation.Candidates,
+        candidate: negotiation.Candidate | None,
+    ) -> tuple[str, str, str, str, tuple[str, ...]]:
+        """What an event says of an offer. Several may have been asked, and none be to blame: then it is the first."""
+        asked = candidate or next(iter(found.found), None)
+        matching = (asked.entry,) if asked else self.switches(path)
+        offers = (candidate.upgrade,) if candidate else tuple(map(bytes, found.offers[:MOST_OFFERS_TOLD]))
+        route = matching[0].path if matching else ""
+        return connection.id, connection.peer, events.escaped(path), route, tuple(map(events.escaped, offers))
 
     def resume(self, connection: Connection, asked: Asked) -> http1.Channel:
         channel = self.channel()
@@ -306,14 +379,14 @@ class SwitchFactory(Site):
         """A connection speaks HTTP/2 from its first byte."""
         in_clear = not ISSLTransport.providedBy(connection.transport)
         seconds = self._h2c_drain_seconds if in_clear else None
-        self._became(connection, http2.TOKEN if in_clear else b"h2", b"*", seconds)
+        self._became(connection, http2.TOKEN if in_clear else b"h2", b"*", drain_seconds=seconds)
         return http2.Session(self, connection)
 
     def no_session(self, connection: Connection, reason: Failure) -> None:
         why = certificates.in_words(reason.value)
         self._publish(events.NoSession(connection.id, connection.peer, events.escaped(why)))
 
-    def tell(self, event: events.Event) -> None:
+    def tell(self, event: events.Logged) -> None:
         """Something has happened to the server as a whole."""
         self._publish(event)
 
@@ -322,16 +395,19 @@ class SwitchFactory(Site):
         if connection.ending is not None:
             as_expected = connection.ending == "cut" or reason.check(ConnectionDone)
             self.endings[connection.ending if as_expected else "lost"] += 1
-        if connection.stack and self._logs_switches:
-            by, why = _cause(connection, reason)
+        if connection.stack and (self._logs_switches or self._listeners):
             seconds = self.reactor.seconds() - connection.since
-            self._publish(
-                events.Ended(connection.id, connection.peer, connection.path, connection.stack, seconds, by, why)
-            )
+            by, why = _cause(connection, reason)
+            self._publish_switch(events.Ended(*_switched(connection), seconds, by, why, route=connection.route))
         if not self.connections:
             waiting, self._waiting = self._waiting, []
             for empty in waiting:
                 empty.callback(None)
+
+
+def _switched(connection: Connection) -> tuple[str, str, str, tuple[str, ...]]:
+    """What an event says of a switched connection."""
+    return connection.id, connection.peer, connection.path, connection.stack
 
 
 def _cause(connection: Connection, reason: Failure) -> tuple[str, str]:

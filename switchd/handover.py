@@ -15,8 +15,8 @@ an attribute `protocol`. What the new protocol sees is what it would have seen h
 - the end of input, if that had been read already;
 - `connectionLost`, once. If connecting it or giving it the early bytes raised, then that is the reason.
 
-Some smaller things live here because they, too, know how transports are built: `when_lost`, `pass_half_close`,
-`close_when_sent`, `is_under_way`.
+Some smaller things live here because they, too, know how transports are built: `when_lost`, `before_lost`,
+`pass_half_close`, `close_when_sent`, `is_under_way`.
 """
 
 from __future__ import annotations
@@ -118,6 +118,33 @@ def when_lost(transport: Any, callback: Callable[[Failure], object]) -> None:
     if not isinstance(hook, _Lost):
         hook = transport.connectionLost = _Lost(transport)
     hook.callbacks += (callback,)
+
+
+def before_lost(transport: Any, callback: Callable[[Any], object]) -> None:
+    """Have `callback` called once with `transport` just before its connection is lost, while its socket is still open.
+
+    Unlike that of `when_lost` it has to be set on what carries the connection, its `bottom`. It must not raise.
+    """
+    transport.connectionLost = _Closing(transport.connectionLost, transport, callback)
+
+
+class _Closing:
+    """Takes the place of a transport's `connectionLost`."""
+
+    __slots__ = ("_callback", "_original", "_transport")
+
+    def __init__(
+        self, original: Callable[[Failure], object], transport: Any, callback: Callable[[Any], object]
+    ) -> None:
+        self._original = original
+        self._transport = transport
+        self._callback = callback
+
+    def __call__(self, reason: Failure) -> None:
+        if self._transport.connectionLost is self:  # there is no cycle then, as with `_Lost`
+            del self._transport.connectionLost
+        self._callback(self._transport)
+        self._original(reason)
 
 
 class _Lost:

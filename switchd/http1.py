@@ -43,7 +43,7 @@ from switchd.decision import Decision, Foretold, Verdict, abandon, prepare
 from switchd.errors import RequestError
 from switchd.events import escaped
 from switchd.handover import handover, pass_half_close
-from switchd.interfaces import Accept, Early, Header, ISession, Offer, Refuse
+from switchd.interfaces import Accept, Early, Header, ISession, Refuse
 from switchd.interfaces import Request as Asked
 from switchd.lazy import LazyRequest
 from switchd.request import OrdinaryRequest, default_fields
@@ -90,6 +90,19 @@ class Server(Protocol):
     def dropped(self, connection: Any, path: bytes) -> None:
         """It is closed without an answer, as its path's `[[switch]]` has it."""
 
+    def refused(
+        self,
+        connection: Any,
+        path: bytes,
+        found: negotiation.Candidates,
+        status: int,
+        candidate: negotiation.Candidate | None = None,
+    ) -> None:
+        """An offer on it is answered by a status; by `candidate`, or by nobody in particular."""
+
+    def ignored(self, connection: Any, path: bytes, found: negotiation.Candidates) -> None:
+        """An offer on it is passed over."""
+
     def resume(self, connection: Any, asked: Asked) -> Channel:
         """A channel that answers `asked` first."""
 
@@ -122,14 +135,16 @@ class _Unswitched(OrdinaryRequest):
 
     channel: Channel
 
-    def unclaimed(self, entries: tuple[negotiation.Entry, ...], offers: tuple[Offer, ...]) -> None:
+    def unclaimed(self, entries: tuple[negotiation.Entry, ...], found: negotiation.Candidates | None = None) -> None:
         """No switch takes it.
 
         Args:
             entries: Those that match its path.
-            offers: Those of its offers that count.
+            found: Who was asked about what it offers; None: it has no `Upgrade` field.
         """
-        fate = negotiation.unclaimed(entries, offers, self.isSecure)
+        fate = negotiation.unclaimed(entries, () if found is None else found.offers, self.isSecure)
+        if found is not None:
+            self._tell_of(found, fate)
         if fate is negotiation.Unclaimed.CLOSED:
             self.channel.server.dropped(self.channel.connection, self.path)
             self.channel.drop()
@@ -138,6 +153,13 @@ class _Unswitched(OrdinaryRequest):
             self.answer(426, negotiation.advertisement(required), b"This path is served by another protocol only.\n")
         else:
             self.render_ordinary()
+
+    def _tell_of(self, found: negotiation.Candidates, fate: negotiation.Unclaimed) -> None:
+        server, connection = self.channel.server, self.channel.connection
+        if fate is negotiation.Unclaimed.REQUIRED:
+            server.refused(connection, self.path, found, 426)
+        else:
+            server.ignored(connection, self.path, found)
 
     def write(self, data: bytes) -> None:
         """See `twisted.web.server.Request`; the head is complete now, so this is where to add to it."""
@@ -175,14 +197,14 @@ class Request(_Unswitched):
             return
         entries = self.channel.server.switches(self.path)
         if not self.requestHeaders.hasHeader(b"Upgrade"):
-            self.unclaimed(entries, ())
+            self.unclaimed(entries)
             return
         asked = self.asked()
         found = self.channel.server.candidates(asked, self.clientproto, entries)
         if found.found:
             self.channel.decide(self, asked, found)
         else:
-            self.unclaimed(entries, found.offers)
+            self.unclaimed(entries, found)
 
     def asked(self) -> Asked:
         """This request as a value, for plugins."""
@@ -208,7 +230,7 @@ class QuickRequest(_Unswitched, LazyRequest):
 
     def process(self) -> None:
         """Called when the request is complete."""
-        self.unclaimed(self.channel.server.switches(self.path), ())
+        self.unclaimed(self.channel.server.switches(self.path))
 
     def _is_plain(self) -> bool:
         # Without a length, twisted.web sends chunks.
@@ -546,9 +568,9 @@ class Channel(HTTPChannel, Waiter):
     def go_on(self, request: Request, foretold: Foretold) -> None:
         """Go on with a decision from where it has been taken already."""
         if foretold.failed:
-            self.fail(request)
+            self.fail(request, foretold.found)
         elif not foretold.found.found:
-            request.unclaimed(self.server.switches(request.path), foretold.found.offers)
+            request.unclaimed(self.server.switches(request.path), foretold.found)
         else:
             self.decide(request, foretold.asked, foretold.found, foretold)
 
@@ -557,13 +579,13 @@ class Channel(HTTPChannel, Waiter):
     ) -> None:
         """Ask the candidates; meanwhile bytes are kept, bounded by `early_bytes`. A server that stops asks nobody."""
         if self.server.draining and foretold is None:
-            self._unavailable(request)
+            self._unavailable(request, found)
             return
         self._decision = decision = Decision(
             asked,
             found,
             partial(self._decided, request, asked, found),
-            partial(self._undecided, request),
+            partial(self._undecided, request, found),
             self.transport.abortConnection,
             foretold,
         )
@@ -581,15 +603,16 @@ class Channel(HTTPChannel, Waiter):
         """Wait for the decision no longer: it is overdue, or the server stops."""
         assert self._decision is not None
         self._decision.withdraw()
-        self._decision = None
-        self._unavailable(request)
+        found, self._decision = self._decision.found, None
+        self._unavailable(request, found)
 
-    def _unavailable(self, request: Request) -> None:
+    def _unavailable(self, request: Request, found: negotiation.Candidates) -> None:
+        self.server.refused(self.connection, request.path, found, 503)
         request.answer(503, (), b"The server could not decide about the switch in time.\n", close=True)
 
-    def _undecided(self, request: Request) -> None:
+    def _undecided(self, request: Request, found: negotiation.Candidates) -> None:
         self._decision = None
-        self.fail(request)
+        self.fail(request, found)
 
     def _decided(self, request: Request, asked: Asked, found: negotiation.Candidates, verdict: Verdict | None) -> None:
         self._decision = None
@@ -597,31 +620,37 @@ class Channel(HTTPChannel, Waiter):
         if verdict is None:
             if self._eof:
                 self._wait(self.server.limits.half_closed_seconds, self.drop)
-            request.unclaimed(self.server.switches(request.path), found.offers)
+            request.unclaimed(self.server.switches(request.path), found)
         elif isinstance(verdict.answer, Refuse):
-            self._refuse(request, verdict.candidate, verdict.answer)
+            self._refuse(request, found, verdict.candidate, verdict.answer)
         else:
-            self._accept(request, asked, verdict, verdict.answer)
+            self._accept(request, asked, found, verdict, verdict.answer)
 
-    def _refuse(self, request: Request, candidate: negotiation.Candidate, refuse: Refuse) -> None:
+    def _refuse(
+        self, request: Request, found: negotiation.Candidates, candidate: negotiation.Candidate, refuse: Refuse
+    ) -> None:
         served = negotiation.served(self.server.switches(request.path), request.isSecure())
         try:
             headers = negotiation.refusal(candidate, refuse, served)
         except Exception:
             _log.failure("A plugin's answer cannot be sent")
-            self.fail(request)
+            self.fail(request, found, candidate)
         else:
+            self.server.refused(self.connection, request.path, found, refuse.status, candidate)
             request.answer(refuse.status, headers, refuse.body, refuse.close)
 
-    def _accept(self, request: Request, asked: Asked, verdict: Verdict, accept: Accept) -> None:
+    def _accept(
+        self, request: Request, asked: Asked, found: negotiation.Candidates, verdict: Verdict, accept: Accept
+    ) -> None:
         early = self.take_early()
         if early and accept.early is Early.REFUSE:
             abandon(accept)
+            self.server.refused(self.connection, request.path, found, 400, verdict.candidate)
             self.reject(RequestError(400, "there may be no bytes behind this request before its answer"))
             return
         ready = prepare(verdict, Session(asked, self.server, self.connection), negotiation.switching_head)
         if ready is None:
-            self.fail(request)
+            self.fail(request, found, verdict.candidate)
             return
         head, protocol = ready
         self.server.switched(self.connection, asked, verdict)
@@ -629,8 +658,11 @@ class Channel(HTTPChannel, Waiter):
         transport.write(head)
         handover(transport, protocol, early, eof=self._eof)
 
-    def fail(self, request: Request) -> None:
+    def fail(
+        self, request: Request, found: negotiation.Candidates, candidate: negotiation.Candidate | None = None
+    ) -> None:
         """A plugin is at fault. What the client sends from now on may be meant for its protocol, so close."""
+        self.server.refused(self.connection, request.path, found, 500, candidate)
         request.answer(500, (), b"The switch failed.\n", close=True)
 
     def take_early(self) -> bytes:

@@ -36,7 +36,7 @@ def endpoints(
     made: list[IStreamServerEndpoint] = []
     mistakes: list[Mistake] = []
     for table in listen:
-        found, wrong = _endpoint(table, reactor)
+        found, wrong = _endpoint(table.endpoint, table.key, reactor)
         certificates, unusable = _certificates(table, folder, reactor)
         mistakes += [*wrong, *unusable]
         if found is not None:
@@ -44,14 +44,19 @@ def endpoints(
     return tuple(made), tuple(mistakes)
 
 
-def _endpoint(table: config.Listen, reactor: Any) -> tuple[IStreamServerEndpoint | None, tuple[Mistake, ...]]:
+def private(admin: config.Admin, reactor: Any) -> tuple[IStreamServerEndpoint | None, tuple[Mistake, ...]]:
+    """Make the endpoint of `[admin]`: None if there is to be none, or with a mistake."""
+    return _endpoint(admin.endpoint, "admin", reactor) if admin.endpoint else (None, ())
+
+
+def _endpoint(text: str, key: str, reactor: Any) -> tuple[IStreamServerEndpoint | None, tuple[Mistake, ...]]:
     try:
-        return serverFromString(reactor, table.endpoint), ()
+        return serverFromString(reactor, text), ()
     except Exception as error:  # each kind of endpoint has its own: no such plugin, bad port, missing certificate
-        if isinstance(error, LookupError) and "systemd:" in table.endpoint:
+        if isinstance(error, LookupError) and "systemd:" in text:
             return _NotPassed(), ()
-        problem = f'"{table.endpoint}" is no endpoint: {in_words(error)}'
-        return None, (Mistake(f"{table.key}.endpoint", problem),)
+        problem = f'"{text}" is no endpoint: {in_words(error)}'
+        return None, (Mistake(f"{key}.endpoint", problem),)
 
 
 def _certificates(table: config.Listen, folder: Path, reactor: Any) -> tuple[Certificates | None, tuple[Mistake, ...]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.task import deferLater
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
@@ -17,6 +18,9 @@ from switchd import events, signals
 from switchd.draining import cut, drain
 from switchd.factory import Assembly, SwitchFactory
 from switchd.transports.connections import prepare
+
+ADMIN_SECONDS = 1.0
+"""How long the last answers of the private listener may take to be sent, at the end: they are short."""
 
 _log = Logger()
 
@@ -47,6 +51,12 @@ class SwitchService(Service):
         self._assembly = assembly
         self._reactor = reactor
         self._failed: StartUpError | None = None
+        self._admin: Any = None
+        self._private: IListeningPort | None = None
+        if assembly.admin is not None:
+            from switchd.admin import Admin  # with prometheus_client, which nobody else needs
+
+            self._admin = Admin(assembly, self.factory, reactor, self._why_not_ready)
 
     def privilegedStartService(self) -> None:
         """Listen, before twistd gives up the right to low ports.
@@ -59,10 +69,28 @@ class SwitchService(Service):
         for file in self._assembly.broken:
             events.log(events.BrokenPlugin(file.path, file.error))
         for table, endpoint in zip(self._assembly.config.listen, self._assembly.endpoints, strict=True):
-            listening = maybeDeferred(endpoint.listen, self.factory)
-            listening.addCallbacks(self._listening, self._cannot_listen, errbackArgs=(table.endpoint,))
-            if self._failed is not None:
-                raise self._failed
+            self._listen(endpoint, self.factory, table.endpoint, self._listening)
+        if self._assembly.admin is not None:
+            text = self._assembly.config.admin.endpoint
+            self._listen(self._assembly.admin, self._admin.factory, text, self._listening_privately)
+
+    def _listen(
+        self, endpoint: IStreamServerEndpoint, factory: SwitchFactory, text: str, opened: Callable[[Any], object]
+    ) -> None:
+        listening = maybeDeferred(endpoint.listen, factory)
+        listening.addCallbacks(opened, self._cannot_listen, errbackArgs=(text,))
+        if self._failed is not None:
+            raise self._failed
+
+    def _listening_privately(self, port: IListeningPort) -> None:
+        self._private = port
+        self._admin.start()
+        events.log(events.AdminListening(_described(port)))
+
+    def _why_not_ready(self) -> str:
+        if not self.running:
+            return "draining"
+        return "" if len(self.ports) == len(self._assembly.endpoints) else "starting"
 
     def _listening(self, port: IListeningPort) -> None:
         prepare(port)
@@ -80,7 +108,10 @@ class SwitchService(Service):
             self._reactor.stop()
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, then drain. A further signal cuts that short."""
+        """Stop listening, then drain. A further signal cuts that short.
+
+        The listener of `[admin]` tells about it, and is closed last.
+        """
         super().stopService()
         self.factory.draining = True
         stopped = [maybeDeferred(_stop_listening, port) for port in self.ports]
@@ -89,7 +120,8 @@ class SwitchService(Service):
         # Whoever has come before us is served: in this one turn what the system has received of them is read.
         drained = deferLater(self._reactor, 0).addCallback(lambda _: self._drain())
         everything = DeferredList([*stopped, drained], consumeErrors=True)
-        return everything.addCallback(lambda results: give_back())
+        everything.addCallback(lambda results: give_back())
+        return everything.addCallback(lambda _: self._stop_admin())
 
     def _drain(self) -> Deferred[None]:
         return drain(self.factory, self._assembly.config.limits.shutdown_seconds, self._reactor)
@@ -97,6 +129,17 @@ class SwitchService(Service):
     def _hurry(self) -> None:
         _log.warn("stopped once more: what is left of the connections is cut")
         cut(self.factory.connections)
+
+    def _stop_admin(self) -> Deferred[None]:
+        port, self._private = self._private, None
+        if port is None:
+            return succeed(None)
+        self._admin.stop()
+        stopped: list[Deferred[Any]] = [
+            maybeDeferred(port.stopListening),
+            drain(self._admin.factory, ADMIN_SECONDS, self._reactor),
+        ]
+        return DeferredList(stopped, consumeErrors=True).addCallback(lambda results: None)
 
 
 def _stop_listening(port: Any) -> Any:

@@ -105,6 +105,12 @@ class TestCheck:
         assert main(["check", str(file)]) == 0
         assert "    listens on tcp:0, with TLS for h2 and http/1.1\n" in capsys.readouterr().out
 
+    def test_says_where_metrics_are_told(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        file = tmp_path / "admin.toml"
+        file.write_text('[[listen]]\nendpoint = "tcp:0"\n[admin]\nendpoint = "tcp:9180:interface=127.0.0.1"\n')
+        assert main(["check", str(file)]) == 0
+        assert "    tells metrics and health on tcp:9180:interface=127.0.0.1\n" in capsys.readouterr().out
+
     def test_every_mistake_of_a_bad_file_is_told(self, bad: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["check", bad]) == 1
         output = capsys.readouterr()

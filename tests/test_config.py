@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchd import config
-from switchd.config import Config, Http, HttpTls, Limits, Listen, Server, Switch, parse
+from switchd.config import Admin, Config, Http, HttpTls, Limits, Listen, Server, Switch, parse
 from switchd.protocols.addone import AddOne
 from switchd.protocols.websocket.switch import WebSocket
 from switchd.schema import keys
@@ -266,7 +266,7 @@ def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
         ),
         pytest.param(
             "colour = 3",
-            ["colour: unknown section; expected server, listen, http, switch, limits"],
+            ["colour: unknown section; expected server, listen, http, switch, limits, admin"],
             id="unknown section",
         ),
         pytest.param(
@@ -499,7 +499,7 @@ def test_the_default_takes_listeners() -> None:
     assert config.default(["tcp:1"])[0].listen == (Listen("tcp:1", "--listen"),)
 
 
-@pytest.mark.parametrize("cls", [Server, Limits])
+@pytest.mark.parametrize("cls", [Server, Limits, Admin])
 def test_the_reference_shows_every_default(cls: type) -> None:
     section = tomllib.loads(REFERENCE.read_text())[cls.__name__.lower()]
     defaults = {attribute.name: attribute.default for attribute in attrs.fields(cls)}
@@ -529,7 +529,7 @@ def test_the_reference_shows_every_key_of_tls_and_its_default() -> None:
         assert f"\n    {field.name}: " in inspect.cleandoc((HttpTls.__doc__ or "") + (config.Tls.__doc__ or ""))
 
 
-@pytest.mark.parametrize("cls", [Server, Listen, Http, Switch, Limits])
+@pytest.mark.parametrize("cls", [Server, Listen, Http, Switch, Limits, Admin])
 def test_the_reference_and_the_docstring_mention_every_key(cls: type) -> None:
     _, *parts = re.split(r"(?m)^#?\[+(\w+)\]+$", REFERENCE.read_text())
     section = "".join(text for name, text in zip(parts[::2], parts[1::2], strict=True) if name == cls.__name__.lower())
@@ -555,14 +555,14 @@ def test_no_text_makes_parse_raise(text: str) -> None:
     parse(text, "any", FOLDER)
 
 
-_KEYS = sorted({"options", "key", *(key for cls in (Server, Listen, Http, Switch, Limits) for key in keys(cls))})
+_KEYS = sorted({"options", "key", *(key for cls in (Server, Listen, Http, Switch, Limits, Admin) for key in keys(cls))})
 _names = st.sampled_from(_KEYS) | st.text(max_size=5)
 _scalars = st.integers() | st.floats() | st.booleans() | st.text(max_size=20)
 _values = st.recursive(
     _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=3), max_leaves=8
 )
 _tables = st.dictionaries(_names, _values, max_size=5)
-_sections = st.sampled_from(["server", "listen", "http", "switch", "limits", "other"])
+_sections = st.sampled_from(["server", "listen", "http", "switch", "limits", "admin", "other"])
 
 
 def _toml(value: Any) -> str:

@@ -20,6 +20,7 @@ from switchd import events
             "the plugin file /p/x.py is broken and left out: SyntaxError: no",
         ),
         (events.Listening("tcp 127.0.0.1:80"), "listening on tcp 127.0.0.1:80"),
+        (events.AdminListening("tcp 127.0.0.1:81"), "metrics and health are told on tcp 127.0.0.1:81"),
         (
             events.Switched("1f", "192.0.2.1:5", "/a", ("TLS/1.3", "addone"), 0.25),
             "1f 192.0.2.1:5 switched to TLS/1.3 > addone on /a after 0.250 s",
@@ -46,7 +47,7 @@ from switchd import events
         ),
     ],
 )
-def test_an_event_is_one_line_for_people_and_a_value_for_programs(event: events.Event, line: str) -> None:
+def test_an_event_is_one_line_for_people_and_a_value_for_programs(event: events.Logged, line: str) -> None:
     seen: list[LogEvent] = []
 
     @implementer(ILogObserver)

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from switchd.errors import HandoverError
-from switchd.handover import CLOSE_SECONDS, handover, occupant, pass_half_close, when_lost
+from switchd.handover import CLOSE_SECONDS, before_lost, bottom, handover, occupant, pass_half_close, when_lost
 from switchd.testing import Wire, cuts
 from tests.wires import CLEAR, KINDS, STREAMS, Kind, TLSWire, TunnelWire, delayed, is_paused, one
 
@@ -113,6 +113,31 @@ def test_connection_lost_comes_once_and_to_the_new_protocol_only(kind: Kind) -> 
     assert old.lost == []
     assert len(lost) == 1
     assert new.reasons[0].check(ConnectionLost)
+
+
+@every_kind
+def test_before_a_connection_is_lost_it_can_be_looked_at(kind: Kind) -> None:
+    told: list[str] = []
+    old = Old(New)
+    wire = kind(one(lambda: old))
+    carrier = bottom(old.transport)
+    before_lost(carrier, lambda closing: told.append(f"before {closing is carrier} {wire.transport.protocol is None}"))
+    when_lost(old.transport, lambda reason: told.append("lost"))
+    wire.send(b"!")
+    wire.reset()
+    assert told == ["before True False", "lost"]
+
+
+def test_it_leaves_nothing_on_the_transport() -> None:
+    told: list[str] = []
+    old = Old(New)
+    wire = Wire(one(lambda: old))
+    when_lost(wire.transport, lambda reason: told.append("lost"))
+    before_lost(wire.transport, lambda closing: told.append("first"))
+    before_lost(wire.transport, lambda closing: told.append("second"))
+    wire.reset()
+    assert told == ["second", "first", "lost"]
+    assert "connectionLost" not in vars(wire.transport)
 
 
 def test_everybody_who_wants_to_know_is_told_when_the_connection_is_lost() -> None:

@@ -101,8 +101,8 @@ class TestSwitch:
         wire.clock.advance(5)
         wire.half_close()
         assert site.events == [
-            Switched("1", "192.0.2.1:50000", "/shout", ("shout",), 2),
-            Ended("1", "192.0.2.1:50000", "/shout", ("shout",), 5, "client", "closed"),
+            Switched("1", "192.0.2.1:50000", "/shout", ("shout",), 2, route="/shout"),
+            Ended("1", "192.0.2.1:50000", "/shout", ("shout",), 5, "client", "closed", route="/shout"),
         ]
 
     @pytest.mark.parametrize(

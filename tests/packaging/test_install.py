@@ -64,6 +64,7 @@ def test_the_sdist_has_all_that_the_tests_need(built: dict[str, Path]) -> None:
         "README.md",
         "benchmarks/client/main.c",
         "benchmarks/recorded.json",
+        "conf/grafana-switchd.json",
         "conf/switchd.toml",
         "docs/dependencies.md",
         "tests/e2e/clients/package.json",

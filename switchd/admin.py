@@ -1,0 +1,87 @@
+"""The private listener: metrics, and whether the server is alive and ready, for those who run it.
+
+It is a server like the one that it tells about, with routes of its own. It answers until all of that one's connections
+are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import evolve
+from twisted.web.resource import Resource
+
+from switchd.config import Server
+from switchd.factory import Assembly, SwitchFactory
+from switchd.metrics import Lag, Metrics
+from switchd.routes import Routes
+
+PLAIN = "text/plain; charset=utf-8"
+
+
+class Admin:
+    """What the private listener serves, and what it needs for that.
+
+    Args:
+        assembly: The server that it tells about.
+        factory: The same.
+        reactor: The reactor.
+        why_not_ready: In a word, why the server is not to be sent new clients; "" if it is.
+
+    Attributes:
+        factory: For the private endpoint. What happens to its own connections is told to nobody.
+    """
+
+    def __init__(
+        self, assembly: Assembly, factory: SwitchFactory, reactor: Any, why_not_ready: Callable[[], str]
+    ) -> None:
+        metrics = Metrics(factory)
+        self._lag = Lag(reactor, metrics)
+        routes = Routes(
+            (),
+            (
+                ("/metrics", _Answers(lambda accept: (200, *metrics.exposition(accept)))),
+                ("/health/live", _Answers(lambda accept: (200, PLAIN, b"alive\n"))),
+                ("/health/ready", _Answers(lambda accept: _readiness(why_not_ready()))),
+            ),
+        )
+        quiet = Server(header=assembly.config.server.header, access_log="", switch_log=False)
+        itself = Assembly(evolve(assembly.config, server=quiet), routes, ())
+        self.factory = SwitchFactory(itself, reactor, lambda event: None)
+
+    def start(self) -> None:
+        """It is listened."""
+        self._lag.start()
+
+    def stop(self) -> None:
+        """It is not listened any more."""
+        self._lag.stop()
+
+
+def _readiness(why_not: str) -> tuple[int, str, bytes]:
+    return (503, PLAIN, f"{why_not}\n".encode()) if why_not else (200, PLAIN, b"ready\n")
+
+
+class _Answers(Resource):
+    """Answers with what is true now.
+
+    Args:
+        answer: Makes status, media type and content, from an `Accept` field.
+    """
+
+    def __init__(self, answer: Callable[[str], tuple[int, str, bytes]]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def render_GET(self, request: Any) -> bytes:
+        """See `Resource`."""
+        accept = (request.getHeader(b"accept") or b"").decode("latin-1")
+        status, media_type, content = self._answer(accept)
+        request.setResponseCode(status)
+        request.setHeader("Content-Type", media_type)
+        request.setHeader("Content-Length", str(len(content)))
+        request.setHeader("Cache-Control", "no-store")
+        return b"" if request.method == b"HEAD" else content
+
+    render_HEAD = render_GET
