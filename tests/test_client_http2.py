@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from switchd.client import Ask, NoAnswer, NotSwitched, NoTunnel, Refused, SwitchClientEndpoint, WrongAnswer
 from switchd.client.attempt import Attempt
-from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, INTERIM_ANSWERS
+from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, INTERIM_ANSWERS, UNREAD_BYTES
 from switchd.client.connect import Connecting
 from switchd.client.negotiate import Negotiating
 from switchd.client.upgrade import Upgrading
@@ -323,6 +323,35 @@ class TestServer:
             assert isinstance(client.outcome, ConnectingCancelledError)
             assert client.wire.closed
             assert client.clock.getDelayedCalls() == []
+
+    def test_that_takes_nothing_is_read_for_all_that(self) -> None:
+        # Else both would wait for each other: a server that is full as well may not read either.
+        client = Client().hear(settings((8, 1), (4, 1 << 30)), update(0, 1 << 30), answer(b"200"))
+        client.wire.stop_reading()
+        client.protocol.transport.write(b"x" * 1_000_000)
+        client.wire.turn()
+        client.hear(data(1, b"hello"))
+        assert client.protocol.data == b"hello"
+        assert len(client.wire.transport._buffer) < 100_000
+
+    def test_that_takes_nothing_has_so_much_acknowledged(self) -> None:
+        client = Client().hear(CONNECTS, answer(b"200"))
+        client.wire.stop_reading()
+        many = raw(frames.PING, 0, b"12345678") * (UNREAD_BYTES // 170)  # a tenth of it
+        for _ in range(8):
+            client.hear(many)
+        client.wire.resume_reading()
+        client.wire.stop_reading()
+        for _ in range(8):
+            client.hear(many)
+        assert client.protocol.reasons == []
+        for _ in range(8):
+            client.hear(many)
+        (reason,) = client.protocol.reasons
+        assert reason.check(WrongAnswer)
+        assert len(client.wire.transport._buffer) < 1.3 * UNREAD_BYTES
+        client.let_pass(CLOSE_SECONDS)
+        assert client.wire.closed
 
     def test_has_switched_for_nobody(self) -> None:
         client = Client(build=lambda: None).hear(CONNECTS, answer(b"200"))

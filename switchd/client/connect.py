@@ -14,7 +14,7 @@ from zope.interface import implementer
 from switchd import frames
 from switchd.client import accepted
 from switchd.client.attempt import Asking, Attempt
-from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS
+from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS, UNREAD_BYTES
 from switchd.client.errors import NoAnswer, NotSwitched, NoTunnel, Refused, WrongAnswer, in_words
 from switchd.engines import events
 from switchd.engines.asking import Engine
@@ -53,6 +53,7 @@ class Connecting(Asking):
         self._body = b""
         self._interim_answers = 0
         self._full = False
+        self._unread = 0  # bytes written since
         self._over = False
         self._in_turn = False
         self._flushing = Timer(clock)
@@ -77,6 +78,8 @@ class Connecting(Asking):
             self._happened(event)
         self._in_turn = False
         self._flush()
+        if self._unread > UNREAD_BYTES:
+            self._fail(WrongAnswer("the server takes nothing, and has said too much that is to be acknowledged"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol`."""
@@ -175,17 +178,18 @@ class Connecting(Asking):
     def _write(self) -> None:
         output = self.engine.take_output()
         if output and not self._over:
+            if self._full:
+                self._unread += len(output)
             self.transport.write(output)
 
     def pauseProducing(self) -> None:
-        """The transport is full: until it is not, nothing is read that would need an answer."""
+        """The transport is full: until it is not, nothing is sent but what is acknowledged. Reading goes on, since a
+        server that is full as well may read nothing until it has sent something."""
         self._full = True
-        self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """It is empty again."""
-        self._full = False
-        self.transport.resumeProducing()
+        self._full, self._unread = False, 0
         self._flush()
 
     def stopProducing(self) -> None:
