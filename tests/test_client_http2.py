@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 from hpack import Encoder
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionLost, NoProtocol
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.error import (
+    ConnectingCancelledError,
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+    NoProtocol,
+)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -17,10 +23,11 @@ from zope.interface import implementer
 
 from switchd.client import Ask, NoAnswer, NotSwitched, NoTunnel, Refused, SwitchClientEndpoint, WrongAnswer
 from switchd.client.attempt import Attempt
-from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, INTERIM_ANSWERS, UNREAD_BYTES
+from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS, UNREAD_BYTES
 from switchd.client.connect import Connecting
 from switchd.client.negotiate import Negotiating
 from switchd.client.upgrade import Upgrading
+from switchd.engines.asking import Engine
 from switchd.interfaces import Refuse
 from switchd.negotiation import Entry
 from switchd.testing import SERVER, Wire
@@ -267,6 +274,49 @@ class TestServer:
         assert reason.check(WrongAnswer)
         assert client.wire.closed
 
+    @pytest.mark.parametrize("bad", [update(0, 0), raw(frames.DATA, 0, b"x"), raw(frames.HEADERS, 1, b"\xff" * 5, 4)])
+    def test_that_breaks_the_rules_while_something_waits_is_told(self, bad: bytes) -> None:
+        client = Client().hear(settings((8, 1), (4, 10)), answer(b"200"))
+        client.protocol.transport.write(b"x" * 100_000)
+        client.wire.turn()
+        _ = client.said
+        client.hear(update(1, 70_000), bad)
+        (reason,) = client.protocol.reasons
+        assert reason.check(WrongAnswer)
+        assert [frame.type for frame in client.said] == [frames.GOAWAY]
+        assert client.wire.closed
+
+    def test_that_breaks_the_rules_while_a_protocol_has_paused_is_left(self) -> None:
+        class Pausing(Heard):
+            def connectionMade(self) -> None:
+                self.transport.pauseProducing()
+
+        client = Client(build=Pausing).hear(CONNECTS, answer(b"200"), data(1, b"x"), update(0, 0))
+        (reason,) = client.protocol.reasons
+        assert reason.check(WrongAnswer)
+        assert client.wire.closed
+
+    def test_that_sends_the_last_may_find_nobody_to_hear_it(self) -> None:
+        class Ended(Heard):
+            def connectionMade(self) -> None:
+                self.transport.loseWriteConnection()
+
+        class Aborting(Ended):
+            def dataReceived(self, data: bytes) -> None:
+                self.transport.abortConnection()
+
+        class Raising(Ended):
+            def dataReceived(self, data: bytes) -> None:
+                raise RuntimeError("not that")
+
+        for protocol, error in ((Aborting, ConnectionAborted), (Raising, RuntimeError)):
+            client = Client(build=protocol).hear(CONNECTS, answer(b"200"))
+            client.hear(data(1, b"the last", END_STREAM))
+            (reason,) = client.protocol.reasons
+            assert reason.check(error)
+            assert client.wire.closed
+            assert [frame.type for frame in client.said if frame.type == frames.RST_STREAM] == []
+
     def test_that_sends_trailers_in_a_tunnel_is_reset(self) -> None:
         client = Client().hear(CONNECTS, answer(b"200"))
         _ = client.said
@@ -306,6 +356,28 @@ class TestServer:
         (reason,) = client.protocol.reasons
         assert reason.check(ConnectionLost)
 
+    @pytest.mark.parametrize("before", [b"", goaway(1, frames.INTERNAL_ERROR)], ids=["FIN", "GOAWAY and FIN"])
+    def test_that_leaves_without_an_end_has_not_ended_in_order(self, before: bytes) -> None:
+        client = Client().hear(CONNECTS, answer(b"200"), data(1, b"half of it"))
+        client.wire.half_close(before)
+        (reason,) = client.protocol.reasons
+        assert reason.check(ConnectionLost)
+
+    def test_that_leaves_behind_the_end_has_ended_in_order(self) -> None:
+        @implementer(IHalfCloseableProtocol)
+        class Listening(Heard):
+            def readConnectionLost(self) -> None:
+                """It may write still."""
+
+            def writeConnectionLost(self) -> None:
+                """It has not asked for that."""
+
+        client = Client(build=Listening).hear(CONNECTS, answer(b"200"), data(1, b"all of it", END_STREAM))
+        assert client.protocol.reasons == []
+        client.wire.half_close()
+        (reason,) = client.protocol.reasons
+        assert reason.check(ConnectionDone)
+
     def test_that_reads_nothing_is_written_no_more_than_it_takes(self) -> None:
         client = Client().hear(settings((8, 1), (4, 1 << 30)), update(0, 1 << 30), answer(b"200"))
         client.wire.stop_reading()
@@ -334,6 +406,18 @@ class TestServer:
         assert client.protocol.data == b"hello"
         assert len(client.wire.transport._buffer) < 100_000
 
+    def test_that_takes_all_in_the_middle_of_a_turn_is_sent_what_the_whole_turn_has(self) -> None:
+        class Writing(Heard):
+            def dataReceived(self, data: bytes) -> None:
+                self.transport.write(b"one, ")
+                client.asking.resumeProducing()
+                self.transport.write(b"two")
+
+        client = Client(build=Writing).hear(CONNECTS, answer(b"200"))
+        _ = client.said
+        client.hear(data(1, b"go on"))
+        assert [frame.data for frame in client.said if frame.type == frames.DATA] == [b"one, two"]
+
     def test_that_takes_nothing_has_so_much_acknowledged(self) -> None:
         client = Client().hear(CONNECTS, answer(b"200"))
         client.wire.stop_reading()
@@ -357,6 +441,40 @@ class TestServer:
         client = Client(build=lambda: None).hear(CONNECTS, answer(b"200"))
         assert isinstance(client.outcome, NoProtocol)
         assert client.wire.closed
+
+
+class TestEngine:
+    def asked(self) -> Engine:
+        engine = Engine(HEAD_BYTES)
+        engine.start()
+        list(engine.receive(CONNECTS))
+        assert engine.ask([(b":method", b"CONNECT"), (b":authority", b"example.org")]) == 1
+        list(engine.receive(answer(b"200") + data(1, b"held")))
+        engine.kept(4)
+        engine.take_output()
+        return engine
+
+    def test_gives_back_and_cuts_what_is_open(self) -> None:
+        engine = self.asked()
+        engine.used(1, 4)
+        engine.reset(1, frames.CANCEL)
+        assert [frame.type for frame in read(engine.take_output())] == [frames.WINDOW_UPDATE, frames.RST_STREAM]
+
+    @pytest.mark.parametrize("over", ["stream", "failed", "goodbye"])
+    def test_says_nothing_of_what_is_over(self, over: str) -> None:
+        engine = self.asked()
+        match over:
+            case "stream":
+                engine.send(1, b"", True)
+                list(engine.receive(data(1, b"", END_STREAM)))
+            case "failed":
+                list(engine.receive(update(0, 0)))
+            case "goodbye":
+                engine.goaway(0)
+        engine.take_output()
+        engine.used(1, 4)
+        engine.reset(1, frames.CANCEL)
+        assert engine.take_output() == b""
 
 
 def attempt(clock: Clock) -> Attempt:
