@@ -15,7 +15,7 @@ from twisted.internet.error import (
     ConnectionLost,
     NoProtocol,
 )
-from twisted.internet.interfaces import IHalfCloseableProtocol, IStreamClientEndpoint
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -221,6 +221,23 @@ class TestServer:
         assert len(asked) == 1
         client.hear(answer(b"103"), answer(b"200", (b"x", b"y")), data(1, b"early"), data(1, b"", END_STREAM))
         assert (client.protocol.data, client.outcome) == (b"early", client.protocol)
+
+    def test_that_has_switched_has_completed_the_handshake_before_the_first_byte(self) -> None:
+        @implementer(IHandshakeListener)
+        class Listening(Heard):
+            def connectionMade(self) -> None:
+                self.events = ["made"]
+
+            def handshakeCompleted(self) -> None:
+                assert client.outcome is self
+                self.events.append("handshake")
+
+            def dataReceived(self, data: bytes) -> None:
+                self.events.append("data")
+
+        client = Client(build=Listening)
+        client.hear(CONNECTS, answer(b"200"), data(1, b"early"))
+        assert client.protocol.events == ["made", "handshake", "data"]
 
     @pytest.mark.parametrize("hello", [settings(), settings((8, 0))])
     def test_that_switches_no_streams_says_so_before_it_is_asked(self, hello: bytes) -> None:

@@ -88,7 +88,7 @@ class Connecting(Asking):
         """See `IProtocol`."""
         tunnel, self._over = self._tunnel, True
         if tunnel is not None:
-            # END_STREAM alone is an orderly end (RFC 9113 section 8.5): whatever else comes first cuts the stream short.
+            # END_STREAM alone is an orderly end (RFC 9113 section 8.5): what else comes first cuts the stream short.
             cut = reason.check(ConnectionDone) and not self._ended
             tunnel.lost(Failure(ConnectionLost()) if cut else reason)
         elif not self.switched.called:
@@ -139,7 +139,7 @@ class Connecting(Asking):
         elif answer.status < 300:
             self._deadline.stop()
             self._tunnel = Tunnel(self, self._stream)
-            accepted.connect(self._tunnel, self.attempt, b"", self.switched)
+            accepted.connect(self._tunnel, self.attempt, b"", self.switched, encrypted=self.secure)
         else:
             self._answer = answer
 
