@@ -592,6 +592,20 @@ class TestEndpoint:
         outcome, _, http1 = self.connect(SHOUT, Done(NoTunnel("not here")), Done("protocol"))
         assert (outcome, len(http1.factories)) == ("protocol", 1)
 
+    def test_of_http_1_1_is_the_only_one_once_streams_were_not_switched(self) -> None:
+        http2, http1 = Fixed(Done(NoTunnel("not here"))), Fixed(Done("protocol"))
+        endpoint = SwitchClientEndpoint(Clock(), http1, SHOUT, http2=http2)
+        for _ in range(3):
+            endpoint.connect(Factory())
+        assert (len(http2.factories), len(http1.factories)) == (1, 3)
+
+    def test_of_http_2_comes_first_again_where_there_was_no_answer(self) -> None:
+        http2, http1 = Fixed(Done(NoAnswer("gone"))), Fixed(None)
+        endpoint = SwitchClientEndpoint(Clock(), http1, SHOUT, http2=http2)
+        for _ in range(2):
+            endpoint.connect(Factory()).addErrback(lambda failure: failure.trap(NoAnswer))
+        assert (len(http2.factories), len(http1.factories)) == (2, 0)
+
     @pytest.mark.parametrize("error", [NoAnswer("gone"), Refused(403, "", (), b""), ConnectionLost()])
     def test_of_http_1_1_is_not_tried_where_there_is_an_answer_or_no_server(self, error: Exception) -> None:
         for first in (Done(error), error):
