@@ -284,6 +284,7 @@ class TestServer:
         client = Client().hear(said)
         assert isinstance(client.outcome, NotSwitched)
         assert (client.built, client.wire.closed) == ([], True)
+        assert [frame.type for frame in client.said].count(frames.GOAWAY) == 1
 
     def test_that_breaks_the_rules_later_ends_what_was_switched(self) -> None:
         client = Client().hear(CONNECTS, answer(b"200"), raw(frames.DATA, 0, b"x"))

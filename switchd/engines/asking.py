@@ -76,6 +76,8 @@ class Engine:
             self._rest = data[at:]
         except ProtocolError as error:
             self.failed = True
+            if not self._is_over:  # h2 has told the server of what it has found itself
+                self.goaway(int(error.error_code))
             yield Failed(int(error.error_code), str(error) or type(error).__name__)
 
     def _happened(self, frame: Frame) -> Iterator[Event]:
