@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 from hpack import Encoder
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionLost, NoProtocol
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.error import (
+    ConnectingCancelledError,
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+    NoProtocol,
+)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -17,10 +23,11 @@ from zope.interface import implementer
 
 from switchd.client import Ask, NoAnswer, NotSwitched, NoTunnel, Refused, SwitchClientEndpoint, WrongAnswer
 from switchd.client.attempt import Attempt
-from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, INTERIM_ANSWERS
+from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS, UNREAD_BYTES
 from switchd.client.connect import Connecting
 from switchd.client.negotiate import Negotiating
 from switchd.client.upgrade import Upgrading
+from switchd.engines.asking import Engine
 from switchd.interfaces import Refuse
 from switchd.negotiation import Entry
 from switchd.testing import SERVER, Wire
@@ -215,6 +222,23 @@ class TestServer:
         client.hear(answer(b"103"), answer(b"200", (b"x", b"y")), data(1, b"early"), data(1, b"", END_STREAM))
         assert (client.protocol.data, client.outcome) == (b"early", client.protocol)
 
+    def test_that_has_switched_has_completed_the_handshake_before_the_first_byte(self) -> None:
+        @implementer(IHandshakeListener)
+        class Listening(Heard):
+            def connectionMade(self) -> None:
+                self.events = ["made"]
+
+            def handshakeCompleted(self) -> None:
+                assert client.outcome is self
+                self.events.append("handshake")
+
+            def dataReceived(self, data: bytes) -> None:
+                self.events.append("data")
+
+        client = Client(build=Listening)
+        client.hear(CONNECTS, answer(b"200"), data(1, b"early"))
+        assert client.protocol.events == ["made", "handshake", "data"]
+
     @pytest.mark.parametrize("hello", [settings(), settings((8, 0))])
     def test_that_switches_no_streams_says_so_before_it_is_asked(self, hello: bytes) -> None:
         client = Client().hear(hello)
@@ -260,12 +284,56 @@ class TestServer:
         client = Client().hear(said)
         assert isinstance(client.outcome, NotSwitched)
         assert (client.built, client.wire.closed) == ([], True)
+        assert [frame.type for frame in client.said].count(frames.GOAWAY) == 1
 
     def test_that_breaks_the_rules_later_ends_what_was_switched(self) -> None:
         client = Client().hear(CONNECTS, answer(b"200"), raw(frames.DATA, 0, b"x"))
         (reason,) = client.protocol.reasons
         assert reason.check(WrongAnswer)
         assert client.wire.closed
+
+    @pytest.mark.parametrize("bad", [update(0, 0), raw(frames.DATA, 0, b"x"), raw(frames.HEADERS, 1, b"\xff" * 5, 4)])
+    def test_that_breaks_the_rules_while_something_waits_is_told(self, bad: bytes) -> None:
+        client = Client().hear(settings((8, 1), (4, 10)), answer(b"200"))
+        client.protocol.transport.write(b"x" * 100_000)
+        client.wire.turn()
+        _ = client.said
+        client.hear(update(1, 70_000), bad)
+        (reason,) = client.protocol.reasons
+        assert reason.check(WrongAnswer)
+        assert [frame.type for frame in client.said] == [frames.GOAWAY]
+        assert client.wire.closed
+
+    def test_that_breaks_the_rules_while_a_protocol_has_paused_is_left(self) -> None:
+        class Pausing(Heard):
+            def connectionMade(self) -> None:
+                self.transport.pauseProducing()
+
+        client = Client(build=Pausing).hear(CONNECTS, answer(b"200"), data(1, b"x"), update(0, 0))
+        (reason,) = client.protocol.reasons
+        assert reason.check(WrongAnswer)
+        assert client.wire.closed
+
+    def test_that_sends_the_last_may_find_nobody_to_hear_it(self) -> None:
+        class Ended(Heard):
+            def connectionMade(self) -> None:
+                self.transport.loseWriteConnection()
+
+        class Aborting(Ended):
+            def dataReceived(self, data: bytes) -> None:
+                self.transport.abortConnection()
+
+        class Raising(Ended):
+            def dataReceived(self, data: bytes) -> None:
+                raise RuntimeError("not that")
+
+        for protocol, error in ((Aborting, ConnectionAborted), (Raising, RuntimeError)):
+            client = Client(build=protocol).hear(CONNECTS, answer(b"200"))
+            client.hear(data(1, b"the last", END_STREAM))
+            (reason,) = client.protocol.reasons
+            assert reason.check(error)
+            assert client.wire.closed
+            assert [frame.type for frame in client.said if frame.type == frames.RST_STREAM] == []
 
     def test_that_sends_trailers_in_a_tunnel_is_reset(self) -> None:
         client = Client().hear(CONNECTS, answer(b"200"))
@@ -306,6 +374,28 @@ class TestServer:
         (reason,) = client.protocol.reasons
         assert reason.check(ConnectionLost)
 
+    @pytest.mark.parametrize("before", [b"", goaway(1, frames.INTERNAL_ERROR)], ids=["FIN", "GOAWAY and FIN"])
+    def test_that_leaves_without_an_end_has_not_ended_in_order(self, before: bytes) -> None:
+        client = Client().hear(CONNECTS, answer(b"200"), data(1, b"half of it"))
+        client.wire.half_close(before)
+        (reason,) = client.protocol.reasons
+        assert reason.check(ConnectionLost)
+
+    def test_that_leaves_behind_the_end_has_ended_in_order(self) -> None:
+        @implementer(IHalfCloseableProtocol)
+        class Listening(Heard):
+            def readConnectionLost(self) -> None:
+                """It may write still."""
+
+            def writeConnectionLost(self) -> None:
+                """It has not asked for that."""
+
+        client = Client(build=Listening).hear(CONNECTS, answer(b"200"), data(1, b"all of it", END_STREAM))
+        assert client.protocol.reasons == []
+        client.wire.half_close()
+        (reason,) = client.protocol.reasons
+        assert reason.check(ConnectionDone)
+
     def test_that_reads_nothing_is_written_no_more_than_it_takes(self) -> None:
         client = Client().hear(settings((8, 1), (4, 1 << 30)), update(0, 1 << 30), answer(b"200"))
         client.wire.stop_reading()
@@ -324,10 +414,85 @@ class TestServer:
             assert client.wire.closed
             assert client.clock.getDelayedCalls() == []
 
+    def test_that_takes_nothing_is_read_for_all_that(self) -> None:
+        # Else both would wait for each other: a server that is full as well may not read either.
+        client = Client().hear(settings((8, 1), (4, 1 << 30)), update(0, 1 << 30), answer(b"200"))
+        client.wire.stop_reading()
+        client.protocol.transport.write(b"x" * 1_000_000)
+        client.wire.turn()
+        client.hear(data(1, b"hello"))
+        assert client.protocol.data == b"hello"
+        assert len(client.wire.transport._buffer) < 100_000
+
+    def test_that_takes_all_in_the_middle_of_a_turn_is_sent_what_the_whole_turn_has(self) -> None:
+        class Writing(Heard):
+            def dataReceived(self, data: bytes) -> None:
+                self.transport.write(b"one, ")
+                client.asking.resumeProducing()
+                self.transport.write(b"two")
+
+        client = Client(build=Writing).hear(CONNECTS, answer(b"200"))
+        _ = client.said
+        client.hear(data(1, b"go on"))
+        assert [frame.data for frame in client.said if frame.type == frames.DATA] == [b"one, two"]
+
+    def test_that_takes_nothing_has_so_much_acknowledged(self) -> None:
+        client = Client().hear(CONNECTS, answer(b"200"))
+        client.wire.stop_reading()
+        many = raw(frames.PING, 0, b"12345678") * (UNREAD_BYTES // 170)  # a tenth of it
+        for _ in range(8):
+            client.hear(many)
+        client.wire.resume_reading()
+        client.wire.stop_reading()
+        for _ in range(8):
+            client.hear(many)
+        assert client.protocol.reasons == []
+        for _ in range(8):
+            client.hear(many)
+        (reason,) = client.protocol.reasons
+        assert reason.check(WrongAnswer)
+        assert len(client.wire.transport._buffer) < 1.3 * UNREAD_BYTES
+        client.let_pass(CLOSE_SECONDS)
+        assert client.wire.closed
+
     def test_has_switched_for_nobody(self) -> None:
         client = Client(build=lambda: None).hear(CONNECTS, answer(b"200"))
         assert isinstance(client.outcome, NoProtocol)
         assert client.wire.closed
+
+
+class TestEngine:
+    def asked(self) -> Engine:
+        engine = Engine(HEAD_BYTES)
+        engine.start()
+        list(engine.receive(CONNECTS))
+        assert engine.ask([(b":method", b"CONNECT"), (b":authority", b"example.org")]) == 1
+        list(engine.receive(answer(b"200") + data(1, b"held")))
+        engine.kept(4)
+        engine.take_output()
+        return engine
+
+    def test_gives_back_and_cuts_what_is_open(self) -> None:
+        engine = self.asked()
+        engine.used(1, 4)
+        engine.reset(1, frames.CANCEL)
+        assert [frame.type for frame in read(engine.take_output())] == [frames.WINDOW_UPDATE, frames.RST_STREAM]
+
+    @pytest.mark.parametrize("over", ["stream", "failed", "goodbye"])
+    def test_says_nothing_of_what_is_over(self, over: str) -> None:
+        engine = self.asked()
+        match over:
+            case "stream":
+                engine.send(1, b"", True)
+                list(engine.receive(data(1, b"", END_STREAM)))
+            case "failed":
+                list(engine.receive(update(0, 0)))
+            case "goodbye":
+                engine.goaway(0)
+        engine.take_output()
+        engine.used(1, 4)
+        engine.reset(1, frames.CANCEL)
+        assert engine.take_output() == b""
 
 
 def attempt(clock: Clock) -> Attempt:
@@ -427,6 +592,20 @@ class TestEndpoint:
     def test_of_http_1_1_is_tried_where_streams_are_not_switched(self) -> None:
         outcome, _, http1 = self.connect(SHOUT, Done(NoTunnel("not here")), Done("protocol"))
         assert (outcome, len(http1.factories)) == ("protocol", 1)
+
+    def test_of_http_1_1_is_the_only_one_once_streams_were_not_switched(self) -> None:
+        http2, http1 = Fixed(Done(NoTunnel("not here"))), Fixed(Done("protocol"))
+        endpoint = SwitchClientEndpoint(Clock(), http1, SHOUT, http2=http2)
+        for _ in range(3):
+            endpoint.connect(Factory())
+        assert (len(http2.factories), len(http1.factories)) == (1, 3)
+
+    def test_of_http_2_comes_first_again_where_there_was_no_answer(self) -> None:
+        http2, http1 = Fixed(Done(NoAnswer("gone"))), Fixed(None)
+        endpoint = SwitchClientEndpoint(Clock(), http1, SHOUT, http2=http2)
+        for _ in range(2):
+            endpoint.connect(Factory()).addErrback(lambda failure: failure.trap(NoAnswer))
+        assert (len(http2.factories), len(http1.factories)) == (2, 0)
 
     @pytest.mark.parametrize("error", [NoAnswer("gone"), Refused(403, "", (), b""), ConnectionLost()])
     def test_of_http_1_1_is_not_tried_where_there_is_an_answer_or_no_server(self, error: Exception) -> None:

@@ -76,6 +76,17 @@ class TestConnecting:
         wire = Wire(attempt[2].buildProtocol(None), Clock())
         assert wire.received.startswith(b"GET /addone HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n")
 
+    @pytest.mark.parametrize("scheme", ["https", "HTTPS"])
+    @pytest.mark.parametrize(("http2", "offered"), [(True, b"\2h2\10http/1.1"), (False, b"\10http/1.1")])
+    def test_http_2_is_offered_in_tls_unless_it_shall_not_be(self, scheme: str, http2: bool, offered: bytes) -> None:
+        reactor = MemoryReactorClock()
+        connectProtocol(client_from_url(reactor, f"{scheme}://127.0.0.1/", b"addone", http2=http2), Heard())
+        attempt: Any = reactor.tcpClients[0]
+        hello = Wire(attempt[2].buildProtocol(None), Clock()).received
+        # The extension ALPN, with its length and that of the list before what is offered (RFC 7301 section 3.1).
+        extension = b"".join(length.to_bytes(2, "big") for length in (16, len(offered) + 2, len(offered))) + offered
+        assert extension in hello
+
     def test_port_0_is_not_taken_for_none(self) -> None:
         reactor = MemoryReactorClock()
         connectProtocol(client_from_url(reactor, "http://127.0.0.1:0/", b"addone"), Heard())

@@ -7,13 +7,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import NoProtocol
-from twisted.internet.interfaces import IHandshakeListener, IProtocol, ISSLTransport
+from twisted.internet.interfaces import IHandshakeListener, IProtocol
 
 from switchd.client.attempt import Attempt
 from switchd.handover import handover
 
 
-def connect(transport: Any, attempt: Attempt, early: bytes, switched: Deferred[IProtocol]) -> None:
+def connect(transport: Any, attempt: Attempt, early: bytes, switched: Deferred[IProtocol], *, encrypted: bool) -> None:
     """Have a protocol built, and give it the connection.
 
     What a program sees is what it sees with Twisted's own endpoints: `connectionMade`, then its Deferred, then
@@ -25,12 +25,13 @@ def connect(transport: Any, attempt: Attempt, early: bytes, switched: Deferred[I
         early: What has been read already.
         switched: Fires with the protocol. Fails with `NoProtocol`, with what the factory raised, or with
             `HandoverError`; the connection is closed then.
+        encrypted: Whether it is in TLS. A stream of HTTP/2 does not know.
     """
 
     def connected(protocol: IProtocol) -> None:
         if not switched.called:
             switched.callback(protocol)
-        if ISSLTransport.providedBy(transport):
+        if encrypted:
             listener = IHandshakeListener(protocol, None)
             if listener is not None:
                 listener.handshakeCompleted()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectingCancelledError, ConnectionLost
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IProtocol, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -14,7 +14,7 @@ from zope.interface import implementer
 from switchd import frames
 from switchd.client import accepted
 from switchd.client.attempt import Asking, Attempt
-from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS
+from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS, UNREAD_BYTES
 from switchd.client.errors import NoAnswer, NotSwitched, NoTunnel, Refused, WrongAnswer, in_words
 from switchd.engines import events
 from switchd.engines.asking import Engine
@@ -52,7 +52,9 @@ class Connecting(Asking):
         self._answer: events.Answered | None = None  # another one
         self._body = b""
         self._interim_answers = 0
+        self._ended = False  # the server's side of the stream
         self._full = False
+        self._unread = 0  # bytes written since
         self._over = False
         self._in_turn = False
         self._flushing = Timer(clock)
@@ -73,16 +75,22 @@ class Connecting(Asking):
         if self._over:
             return
         self._in_turn = True
-        for event in self.engine.receive(data):
-            self._happened(event)
-        self._in_turn = False
+        try:
+            for event in self.engine.receive(data):
+                self._happened(event)
+        finally:
+            self._in_turn = False
         self._flush()
+        if self._unread > UNREAD_BYTES:
+            self._fail(WrongAnswer("the server takes nothing, and has said too much that is to be acknowledged"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol`."""
         tunnel, self._over = self._tunnel, True
         if tunnel is not None:
-            tunnel.lost(reason)
+            # END_STREAM alone is an orderly end (RFC 9113 section 8.5): what else comes first cuts the stream short.
+            cut = reason.check(ConnectionDone) and not self._ended
+            tunnel.lost(Failure(ConnectionLost()) if cut else reason)
         elif not self.switched.called:
             self._give_up(f"the connection ended before the answer: {in_words(reason.value)}", reason.value)
         self._deadline.stop()
@@ -99,6 +107,7 @@ class Connecting(Asking):
             case events.Data() if self._tunnel is not None:
                 self._tunnel.received(event)
             case events.Ended() if self._tunnel is not None:
+                self._ended = True
                 self._tunnel.ended(event)
             case events.Data():
                 self.engine.consumed(event.stream, event.length)
@@ -130,7 +139,7 @@ class Connecting(Asking):
         elif answer.status < 300:
             self._deadline.stop()
             self._tunnel = Tunnel(self, self._stream)
-            accepted.connect(self._tunnel, self.attempt, b"", self.switched)
+            accepted.connect(self._tunnel, self.attempt, b"", self.switched, encrypted=self.secure)
         else:
             self._answer = answer
 
@@ -162,7 +171,7 @@ class Connecting(Asking):
 
     def _flush(self) -> None:
         tunnel, gathered = self._tunnel, 0
-        while tunnel is not None and tunnel.waits and not self._full:
+        while tunnel is not None and tunnel.waits and not (self._full or self._over):
             sent = tunnel.send_frame()
             if sent is None:
                 break
@@ -175,18 +184,20 @@ class Connecting(Asking):
     def _write(self) -> None:
         output = self.engine.take_output()
         if output and not self._over:
+            if self._full:
+                self._unread += len(output)
             self.transport.write(output)
 
     def pauseProducing(self) -> None:
-        """The transport is full: until it is not, nothing is read that would need an answer."""
+        """The transport is full: until it is not, nothing is sent but what is acknowledged. Reading goes on, since a
+        server that is full as well may read nothing until it has sent something."""
         self._full = True
-        self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """It is empty again."""
-        self._full = False
-        self.transport.resumeProducing()
-        self._flush()
+        self._full, self._unread = False, 0
+        if not self._in_turn:
+            self._flush()
 
     def stopProducing(self) -> None:
         """The connection is lost, as `connectionLost` will say."""
@@ -205,8 +216,8 @@ class Connecting(Asking):
     def _fail(self, error: NotSwitched) -> None:
         tunnel = self._tunnel
         if tunnel is not None:
+            tunnel.lost(Failure(error))  # first: nothing more can be sent on it
             self._close()
-            tunnel.lost(Failure(error))
         elif not self.switched.called:
             self._close()
             self.switched.errback(error)
@@ -223,7 +234,7 @@ class Connecting(Asking):
             return
         if not self.engine.failed:
             self.engine.goaway(frames.NO_ERROR)
-        self._flush()
+        self._write()
         self._over = True
         self._flushing.stop()
         self.transport.unregisterProducer()

@@ -39,7 +39,7 @@ class SwitchClientEndpoint:
         timeout: How long it may take until the server has switched, in seconds, the connection included.
         http2: How to come to the server in TLS if HTTP/2 may be chosen: this is tried first, unless `ask` has a body
             or another method than GET. Where the server chooses HTTP/2 and switches no streams of it, `endpoint` is
-            tried. None: there is only `endpoint`.
+            tried, and from then on alone. None: there is only `endpoint`.
 
     Raises:
         ValueError: Something in `ask` may not be in a request.
@@ -82,6 +82,7 @@ class SwitchClientEndpoint:
 
     def _again(self, failure: Failure, factory: IProtocolFactory, until: float) -> Deferred[IProtocol]:
         failure.trap(NoTunnel)
+        self._http2 = None  # the next connection need not find out again
         return self._connect(self._endpoint, _Factory(self._ask, factory, self._clock, until))
 
     def _connect(self, endpoint: IStreamClientEndpoint, asking: _Factory) -> Deferred[IProtocol]:

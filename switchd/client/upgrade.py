@@ -7,7 +7,7 @@ from typing import Any
 import h11
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.interfaces import IProtocol, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -86,7 +86,8 @@ class Upgrading(Asking):
         early, _ = self._http.trailing_data
         self._over = True
         self._stop_timer()
-        accepted.connect(self.transport, self.attempt, early, self.switched)
+        encrypted = ISSLTransport.providedBy(self.transport)
+        accepted.connect(self.transport, self.attempt, early, self.switched, encrypted=encrypted)
 
     def _give_up(self, sentence: str = "", cause: BaseException | None = None) -> None:
         """Nothing more will come, or be waited for: what has come may be a refusal."""

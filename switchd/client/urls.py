@@ -47,7 +47,8 @@ def client_from_url(
         ValueError: The URL is of another kind, or something may not be in a request. The text says which.
     """
     endpoint, host, target = _located(reactor, url, trust, (b"http/1.1",))
-    in_http2 = _located(reactor, url, trust, (b"h2", b"http/1.1"))[0] if http2 and url.startswith("https:") else None
+    in_tls = urlsplit(url).scheme == "https"
+    in_http2 = _located(reactor, url, trust, (b"h2", b"http/1.1"))[0] if http2 and in_tls else None
     hosts = [value for name, value in headers if name.lower() == b"host"]
     if len(hosts) > 1:
         raise ValueError("there is one Host, or none")

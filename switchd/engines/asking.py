@@ -11,7 +11,7 @@ from typing import Any
 
 from h2 import events as theirs
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.exceptions import FrameTooLargeError, ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
 
@@ -76,6 +76,8 @@ class Engine:
             self._rest = data[at:]
         except ProtocolError as error:
             self.failed = True
+            if not self._is_over:  # h2 has told the server of what it has found itself
+                self.goaway(int(error.error_code))
             yield Failed(int(error.error_code), str(error) or type(error).__name__)
 
     def _happened(self, frame: Frame) -> Iterator[Event]:
@@ -131,18 +133,25 @@ class Engine:
             self._h2.increment_flow_control_window(length)
 
     def used(self, stream: int, length: int) -> None:
-        """So much of what was kept is used: on that stream, too."""
+        """So much of what was kept is used: on that stream, too. Where that is over, or all is, nothing is said."""
         with suppress(StreamClosedError):
-            if length:
+            if length and not self._is_over:
                 self._h2.increment_flow_control_window(length, stream)
 
     def reset(self, stream: int, code: int) -> None:
-        """Cut a stream short."""
-        self._h2.reset_stream(stream, code)
+        """Cut a stream short. Where that is over, or all is, nothing is said."""
+        with suppress(StreamClosedError):
+            if not self._is_over:
+                self._h2.reset_stream(stream, code)
 
     def goaway(self, code: int) -> None:
         """Say goodbye; it is the last that is said."""
         self._h2.close_connection(code)
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the server has broken a rule, or goodbye is said."""
+        return self._h2.state_machine.state is ConnectionState.CLOSED
 
     def take_output(self) -> bytes:
         """What is to be sent."""
