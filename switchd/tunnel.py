@@ -215,11 +215,11 @@ class Tunnel(Stream):
         if not self.open:
             return
         held = self._held if self._complete and self._listens else None
-        self._close()
         if self._ended and self._complete:
             reason = Failure(ConnectionDone())
-        elif reason.check(ConnectionDone):
-            reason = Failure(ConnectionLost())  # only END_STREAM is an orderly end, and one side has had none
+        elif reason.check(ConnectionDone) and (self._queue.size or not self._complete):
+            reason = Failure(ConnectionLost())  # END_STREAM is the only orderly end, and it has not been said or sent
+        self._close()
         if held is None:
             self._end(reason)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectingCancelledError, ConnectionLost
 from twisted.internet.interfaces import IAddress, IProtocol, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -52,7 +52,6 @@ class Connecting(Asking):
         self._answer: events.Answered | None = None  # another one
         self._body = b""
         self._interim_answers = 0
-        self._ended = False  # the server's side of the stream
         self._full = False
         self._unread = 0  # bytes written since
         self._over = False
@@ -88,9 +87,7 @@ class Connecting(Asking):
         """See `IProtocol`."""
         tunnel, self._over = self._tunnel, True
         if tunnel is not None:
-            # END_STREAM alone is an orderly end (RFC 9113 section 8.5): what else comes first cuts the stream short.
-            cut = reason.check(ConnectionDone) and not self._ended
-            tunnel.lost(Failure(ConnectionLost()) if cut else reason)
+            tunnel.lost(reason)
         elif not self.switched.called:
             self._give_up(f"the connection ended before the answer: {in_words(reason.value)}", reason.value)
         self._deadline.stop()
@@ -107,7 +104,6 @@ class Connecting(Asking):
             case events.Data() if self._tunnel is not None:
                 self._tunnel.received(event)
             case events.Ended() if self._tunnel is not None:
-                self._ended = True
                 self._tunnel.ended(event)
             case events.Data():
                 self.engine.consumed(event.stream, event.length)
