@@ -25,6 +25,7 @@ from switchd.protocols.addone import AddOne
 from switchd.protocols.h2c import H2c
 from switchd.protocols.tls import Tls
 from switchd.protocols.websocket.switch import WebSocket
+from switchd.routes import StaticFiles
 from switchd.service import drain
 from switchd.testing import Wire, assert_plugin_conforms, cuts, request
 from tests.authorities import Authority
@@ -304,6 +305,47 @@ def test_row_26_required_means_that_of_http2_in_clear_too(serve: Serve) -> None:
     client = Client(site)
     assert client.get("/open").status == 200
     assert client.get("/private").reset == 13  # HTTP_1_1_REQUIRED: there the 426 says what to do
+    client.wire.reset()
+
+
+SPELLINGS = [
+    "/req/x",
+    "/./req/x",
+    "/%2e/req/x",
+    "/%2e%2freq/x",
+    "/req%2f/x",
+    "/req%2Fx",
+    "//req/x",
+    "/%2freq/x",
+    "/x/../req/x",
+    "/x%2f../req/x",
+    "/../req/x",
+]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> StaticFiles:
+    """A folder with a file /req/x that is for TLS, and one that is not."""
+    folder = tmp_path / "files"
+    (folder / "req").mkdir(parents=True)
+    (folder / "req" / "x").write_text("secret")
+    (folder / "open").write_text("open")
+    return StaticFiles(str(folder))
+
+
+@pytest.mark.parametrize("path", SPELLINGS)
+def test_row_26_required_holds_however_the_path_is_spelt(serve: Serve, files: StaticFiles, path: str) -> None:
+    wire = serve(path="/req", require=True, root=files).connect()
+    wire.send(HEAD % path.encode() + b"\r\n" + b"HEAD /open HTTP/1.1\r\nHost: example.org\r\n\r\n")
+    assert statuses(wire.received) == [426, 200]
+
+
+@pytest.mark.parametrize("path", SPELLINGS)
+def test_row_26_so_it_does_in_http2_in_clear(serve: Serve, files: StaticFiles, path: str) -> None:
+    clear = H2c(NoOptions(), Context(None, "/", Path()))
+    client = Client(serve(Entry("/", "h2c", (b"h2c",), clear), path="/req", require=True, root=files))
+    assert client.get(path).reset == 13
+    assert client.get("/open").body == b"open"
     client.wire.reset()
 
 
