@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ from switchd.testing import Wire, assert_plugin_conforms, cuts, request
 from tests.authorities import Authority
 from tests.http2_client import Client, end_all
 from tests.serving import HEAD, PLAIN, SWITCH, SWITCHED, Accepts, Page, Says, Shout, Site, answers, statuses
+from tests.transports.loops import REACTORS, loop
 from tests.wires import KINDS, Kind, TLSWire, client_tls, write_certificate
 
 (plugin,) = (found.plugin for found in plugins.find().plugins if found.plugin.name == "tls")
@@ -616,6 +618,33 @@ def test_drain_takes_leave_inside(serve: Serve, where: str) -> None:
         client.close_notify()
         assert [event.why for event in site.told(Ended)] == ["shutdown"]
     assert over == [None]
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX], ids=["tcp", "unix"])
+@pytest.mark.parametrize("reactor", REACTORS)
+@pytest.mark.parametrize("by", ["clients", "server"])
+def test_several_handshakes_that_are_closed_in_one_turn_end_once_each(
+    serve: Serve, tmp_path: Path, logged: list[type[BaseException]], reactor: str, family: socket.AddressFamily, by: str
+) -> None:
+    """Twisted aborts a session that does not exist yet, and the connection below it is closed besides."""
+    if reactor in ("stock", "switchd"):
+        pytest.importorskip("twisted.internet.epollreactor")
+    site = serve()
+    with loop(reactor, family, tmp_path) as at:
+        connect = at.listen(lambda: site.factory.buildProtocol(None))
+        clients = [connect() for _ in range(3)]
+        for client in clients:
+            client.send(HEAD % b"/" + TLS + b"\r\n")
+            assert at.receive(client, len(SAID)) == SAID
+        if by == "clients":
+            for client in clients:
+                client.shutdown(socket.SHUT_WR)
+        else:
+            at.reactor.callLater(0, drain, site.factory, 10, site.clock)
+        at.until(lambda: not site.factory.connections)
+        at.turn()
+    assert [event.why for event in site.told(Ended)] == ["aborted"] * 3
+    assert logged == []
 
 
 def test_a_client_that_does_not_answer_the_farewell_is_aborted(serve: Serve) -> None:
