@@ -187,6 +187,7 @@ class TestNoSession:
         assert not wire.closed
         self.deadline(wire, 1)
         assert wire.closed
+        assert len(site.told(NoSession)) == len(site.events) == 1
         assert site.clock.getDelayedCalls() == []
         assert site.factory.connections == set()
 
@@ -205,10 +206,12 @@ class TestNoSession:
         assert wire.closed
 
     def test_a_client_that_says_nothing_inside_its_session_is_closed(self) -> None:
-        wire = tls(Site(), ())
+        site = Site()
+        wire = tls(site, ())
         self.deadline(wire)
         wire.close_notify()
         assert wire.closed
+        assert site.events == []
 
     @pytest.mark.parametrize(
         "junk",
@@ -231,6 +234,13 @@ class TestNoSession:
         site = Site()
         Wire(wrapping(site), site.clock).send(PLAIN)
         assert site.told(NoSession)[0].why == "http request"
+
+    def test_a_client_in_clear_that_says_nothing_is_no_news(self) -> None:
+        site = Site()
+        wire = site.connect()
+        self.deadline(wire)
+        assert wire.closed
+        assert site.events == []
 
     def test_a_client_that_leaves_in_its_handshake_is_no_news(self) -> None:
         site = Site()

@@ -14,6 +14,8 @@ from attrs import evolve
 from hyperframe.frame import SettingsFrame
 from OpenSSL import SSL
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import implementer
 
 from switchd import config, plugins
 from switchd.certificates import LOOK_SECONDS
@@ -49,6 +51,21 @@ def options(tmp_path: Path) -> Callable[..., Tls.Options]:
     """Options of the plugin, with a certificate."""
     key, certificate = write_certificate(tmp_path)
     return lambda **more: Tls.Options(certificate=str(certificate), key=str(key), **more)
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """The lines of the log about sessions that there are not."""
+    found: list[str] = []
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if "no TLS session" in formatEvent(event):
+            found.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
 
 
 Serve = Callable[..., Site]
@@ -193,6 +210,16 @@ def test_row_25_with_expect_there_is_a_100_before(serve: Serve) -> None:
     wire.send(b"ab")
     assert wire.take() == SAID
     assert answers(TLSWire.over(wire).received)[0][2] == b"PUT /x ab"
+
+
+def test_a_request_that_is_to_be_the_last_is_the_last_inside(serve: Serve) -> None:
+    client = upgraded(serve(), HEAD % b"/" + TLS.replace(b"Connection: ", b"Connection: close, "))
+    ((status, fields, _),) = answers(client.take())
+    assert (status, fields[b"connection"]) == (200, b"close")
+    client.send(PLAIN)
+    assert client.take() == b""
+    client.close_notify()
+    assert client.closed
 
 
 def test_row_12_earlier_requests_are_answered_in_clear(serve: Serve) -> None:
@@ -361,6 +388,50 @@ def test_row_26_it_is_advertised_in_clear_only(serve: Serve) -> None:
     assert answers(client.received)[0][1][b"upgrade"] == b"shout"
 
 
+WRONG_VERSION = HEAD % b"/echo" + (
+    b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 12\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def with_websocket_and_h2c(serve: Serve, required: bool = False, **given: Any) -> Site:
+    """Besides TLS, on one path."""
+    options = WebSocket.Options(handler="switchd.protocols.websocket:Echo", origins=("same-origin",))
+    echo = WebSocket(options, Context(Clock(), "/echo", Path()))
+    clear = H2c(NoOptions(), Context(None, "/", Path()))
+    return serve(
+        Entry("/echo", "websocket", (b"websocket",), echo, require=required),
+        Entry("/", "h2c", (b"h2c",), clear),
+        require=required,
+        **given,
+    )
+
+
+@pytest.mark.parametrize("asked", [HEAD % b"/echo" + b"\r\n", WRONG_VERSION], ids=["advertised", "refused"])
+def test_row_26_inside_it_is_not_told_of_what_is_for_connections_in_clear(serve: Serve, asked: bytes) -> None:
+    site = with_websocket_and_h2c(serve, settings="server.advertise = true")
+    wire = site.connect()
+    wire.send(asked)
+    assert answers(wire.take())[0][1][b"upgrade"] == b"websocket, TLS/1.3, TLS/1.2, h2c"
+    wire.reset()
+    client = upgraded(site)
+    client.take()
+    client.send(asked)
+    assert answers(client.take())[0][1][b"upgrade"] == b"websocket"
+
+
+def test_row_26_of_two_that_are_required_tls_comes_first(serve: Serve) -> None:
+    site = with_websocket_and_h2c(serve, required=True)
+    wire = site.connect()
+    wire.send(HEAD % b"/echo" + b"\r\n")
+    ((status, fields, _),) = answers(wire.take())
+    assert (status, fields[b"upgrade"]) == (426, b"TLS/1.3, TLS/1.2")
+    wire.send(HEAD % b"/echo" + TLS + b"\r\n")
+    wire.take()
+    ((status, fields, _),) = answers(TLSWire.over(wire).take())
+    assert (status, fields[b"upgrade"]) == (426, b"websocket")
+
+
 def test_a_path_without_it_is_not_concerned(serve: Serve) -> None:
     wire = serve(path="/private", require=True).connect()
     wire.send(PLAIN + HEAD % b"/private" + b"\r\n")
@@ -426,6 +497,42 @@ def test_a11_a_handshake_that_does_not_end_is_aborted(serve: Serve, sent: bytes,
     wire.turn()
     assert wire.closed
     assert site.told(Ended)[0].why == "aborted"
+
+
+def test_a_handshake_that_succeeds_is_no_line_of_the_log(serve: Serve, lines: list[str]) -> None:
+    client = upgraded(serve())
+    client.reset()
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("stalled", "ConnectionLost"),
+        ("junk", "wrong version number"),
+        ("refused", "unsupported protocol"),
+        ("gone", "ConnectionLost"),
+    ],
+)
+def test_one_that_fails_is_one_line_that_says_why(
+    serve: Serve, lines: list[str], logged: list[type[BaseException]], how: str, why: str
+) -> None:
+    wire = serve(minimum_version="1.3").connect()
+    wire.send(HEAD % b"/" + TLS + b"\r\n")
+    wire.take()
+    if how == "stalled":
+        wire.clock.advance(10)
+        wire.turn()
+    elif how == "junk":
+        wire.send(b"\x16junkjunkjunk")
+    elif how == "refused":
+        TLSWire.over(wire, client_tls(newest=SSL.TLS1_2_VERSION))
+    else:
+        wire.reset()
+    assert wire.closed
+    (line,) = lines
+    assert line.startswith(f"1.1 came to no TLS session after its upgrade: {why}")
+    assert logged == []
 
 
 def test_after_the_handshake_http_has_its_own_deadlines(serve: Serve) -> None:
