@@ -210,8 +210,8 @@ class ISwitch(Interface):
 
 
 class IInClear(Interface):
-    """Optional, of a switch, and without methods: it is for connections in clear. Where they are encrypted, no `Upgrade`
-    field of ours tells of it."""
+    """Optional, of a switch, and without methods: it is for connections in clear. Where they are encrypted, no
+    `Upgrade` field of ours tells of it."""
 
 
 class IEncrypts(IInClear):
