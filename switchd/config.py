@@ -124,7 +124,7 @@ class Listen:
     """`[[listen]]`: a place where connections are accepted.
 
     Attributes:
-        endpoint: A Twisted endpoint string. Required.
+        endpoint: A Twisted endpoint string. Required. "" if it could not be read: a mistake that has been reported.
         key: Where it was said, for messages: "listen[0]" or "--listen". Not a key of the table.
         tls: `[listen.tls]`. None: what comes is in clear, unless the endpoint sees to that itself, as `ssl:` does.
     """
@@ -351,13 +351,14 @@ class _Reader:
         return self._table(default, self._document.get(name, {}), name)
 
     def listen(self, instead: Sequence[str]) -> tuple[Listen, ...]:
-        """The listeners. The file's own are checked also where they do not count."""
+        """The listeners, without those of which nothing is left to be checked. The file's own are checked also where
+        they do not count."""
         tables = self._tables("listen")
         ours = [self._table(Listen("", key), table, key) for key, table in tables]
         others = [self._from_command_line(text) for text in instead]
         if not instead and self._document.get("listen", []) == []:
             self._wrong("listen", "missing; expected at least one [[listen]] with an endpoint, or --listen ENDPOINT")
-        return tuple(listen for listen in (others if instead else ours) if listen.endpoint)
+        return tuple(listen for listen in (others if instead else ours) if listen.endpoint or listen.tls)
 
     def _from_command_line(self, text: str) -> Listen:
         key = "--listen"

@@ -45,6 +45,8 @@ def endpoints(
 
 
 def _endpoint(table: config.Listen, reactor: Any) -> tuple[IStreamServerEndpoint | None, tuple[Mistake, ...]]:
+    if not table.endpoint:
+        return None, ()  # a stand-in for one that could not be read; that has been reported
     try:
         return serverFromString(reactor, table.endpoint), ()
     except Exception as error:  # each kind of endpoint has its own: no such plugin, bad port, missing certificate

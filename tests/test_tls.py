@@ -318,6 +318,23 @@ class TestTable:
             " for them",
         ]
 
+    @pytest.mark.parametrize(
+        ("endpoint", "said"),
+        [
+            ("endpoint = 8080", 'expected a Twisted endpoint, for example "tcp:8080", got 8080'),
+            ("", 'missing; expected a Twisted endpoint, for example "tcp:8080"'),
+            ('endpoint = ""', 'expected a Twisted endpoint, for example "tcp:8080", got ""'),
+            ('endpoint = "nope:1"', '"nope:1" is no endpoint: Unknown endpoint type: \'nope\''),
+        ],
+    )
+    def test_is_looked_at_whatever_is_wrong_with_its_endpoint(self, tmp_path: Path, endpoint: str, said: str) -> None:
+        text = f'[[listen]]\n{endpoint}\n[listen.tls]\ncertificate = "no.pem"\n'
+        with pytest.raises(ConfigurationError) as caught:
+            assemble(*config.parse(text, "f", tmp_path), reactor)
+        problem = f"{tmp_path}/no.pem cannot be read: No such file or directory"
+        lines = [f"f: listen[0].endpoint: {said}", f"f: listen[0].tls.certificate: {problem}"]
+        assert str(caught.value).splitlines() == lines
+
     @pytest.mark.parametrize("endpoint", ["ssl:0:privateKey={key}:certKey={cert}", "haproxy:ssl:0:privateKey={key}"])
     def test_is_not_for_endpoints_that_speak_tls(self, tmp_path: Path, endpoint: str) -> None:
         key, certificate = write_certificate(tmp_path)
