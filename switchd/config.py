@@ -227,6 +227,7 @@ class Config:
         limits: `[limits]`.
         file: The file, as the operator named it.
         folder: Where relative file names in it start.
+        left_out: The `[listen.tls]` that do not count, as `--listen` has taken the place of their listeners, by key.
     """
 
     server: Server = Server()
@@ -236,6 +237,7 @@ class Config:
     limits: Limits = Limits()
     file: str
     folder: Path
+    left_out: tuple[str, ...] = ()
 
 
 Outcome = tuple[Config, tuple[Mistake, ...]]
@@ -295,6 +297,7 @@ def parse(text: str, file: str, folder: Path, listen: Sequence[str] = ()) -> Out
         limits=reader.section("limits", Limits()),
         file=file,
         folder=folder,
+        left_out=reader.left_out,
     )
     return config, (*reader.mistakes, *_unknown_sections(document))
 
@@ -339,12 +342,13 @@ def _unknown_sections(document: Mapping[str, object]) -> Iterator[Mistake]:
 
 
 class _Reader:
-    """Reads sections of a document, and keeps the mistakes."""
+    """Reads sections of a document, and keeps the mistakes, and what is left out."""
 
     def __init__(self, document: Mapping[str, object]) -> None:
         self._document = document
         self._claimed: dict[str, str] = {}
         self.mistakes: list[Mistake] = []
+        self.left_out: tuple[str, ...] = ()
 
     def section(self, name: str, default: T) -> T:
         """A section that occurs once, if at all."""
@@ -358,6 +362,7 @@ class _Reader:
         others = [self._from_command_line(text) for text in instead]
         if not instead and self._document.get("listen", []) == []:
             self._wrong("listen", "missing; expected at least one [[listen]] with an endpoint, or --listen ENDPOINT")
+        self.left_out = tuple(f"{listen.key}.tls" for listen in ours if instead and listen.tls)
         return tuple(listen for listen in (others if instead else ours) if listen.endpoint or listen.tls)
 
     def _from_command_line(self, text: str) -> Listen:

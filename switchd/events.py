@@ -31,6 +31,20 @@ class BrokenPlugin:
 
 
 @frozen
+class LeftOut:
+    """A listener's TLS does not count, since `--listen` has taken the listener's place: easily what nobody meant.
+
+    Attributes:
+        key: The table: "listen[0].tls".
+    """
+
+    key: str
+
+    level = LogLevel.warn
+    text = "{event.key} does not count beside --listen, which serves in clear unless its endpoint is one with TLS"
+
+
+@frozen
 class Listening:
     """A listener is open.
 
@@ -201,7 +215,19 @@ class Dropped:
     text = "{event.id} {event.peer} closed without an answer: nobody took its offer on {event.path}"
 
 
-Event = BrokenPlugin | Dropped | Ended | ExposedKey | Listening | NoSession | NotRenewed | Rejected | Renewed | Switched
+Event = (
+    BrokenPlugin
+    | Dropped
+    | Ended
+    | ExposedKey
+    | LeftOut
+    | Listening
+    | NoSession
+    | NotRenewed
+    | Rejected
+    | Renewed
+    | Switched
+)
 
 
 def log(event: Event) -> None:

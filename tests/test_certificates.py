@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from OpenSSL import SSL
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
-from zope.interface import implementer
 
 from switchd import events
 from switchd.certificates import LOOK_SECONDS, Certificates, Tls
@@ -56,21 +53,6 @@ UNREADABLE = of_unknown_version(CERT)
 def session(creator: Any, **client: Any) -> TLSWire:
     """A client that has come to a session, or has not."""
     return TLSWire(one(Shout), None, creator, client_tls(**client))
-
-
-@pytest.fixture
-def told() -> Iterator[list[events.Event]]:
-    """The events that are logged."""
-    found: list[events.Event] = []
-
-    @implementer(ILogObserver)
-    def observe(event: LogEvent) -> None:
-        if "event" in event:
-            found.append(event["event"])
-
-    globalLogPublisher.addObserver(observe)
-    yield found
-    globalLogPublisher.removeObserver(observe)
 
 
 class TestFiles:

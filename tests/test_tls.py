@@ -324,7 +324,7 @@ class TestTable:
             ("endpoint = 8080", 'expected a Twisted endpoint, for example "tcp:8080", got 8080'),
             ("", 'missing; expected a Twisted endpoint, for example "tcp:8080"'),
             ('endpoint = ""', 'expected a Twisted endpoint, for example "tcp:8080", got ""'),
-            ('endpoint = "nope:1"', '"nope:1" is no endpoint: Unknown endpoint type: \'nope\''),
+            ('endpoint = "nope:1"', "\"nope:1\" is no endpoint: Unknown endpoint type: 'nope'"),
         ],
     )
     def test_is_looked_at_whatever_is_wrong_with_its_endpoint(self, tmp_path: Path, endpoint: str, said: str) -> None:
