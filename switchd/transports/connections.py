@@ -6,8 +6,8 @@ is sent for when everything that this turn brought has been handled: all that wa
 is asked about what the system does not take, and about nothing else.
 
 All the rest is Twisted's own, and so is all that a protocol sees: nothing leaves out of order, nor inside `write` while
-no more waits than a producer may write before it is paused (`bufferSize`, 64 KiB; more is sent at once rather than piled
-up); a producer is paused and resumed, a connection half-closed, closed or lost where it would have been.
+no more waits than a producer may write before it is paused (`bufferSize`, 64 KiB); more is sent at once, not piled up.
+A producer is paused and resumed, a connection half-closed, closed or lost where it would have been.
 
 This module knows the inside of Twisted's connections. tests/transports/test_internals.py notices when that changes.
 """
