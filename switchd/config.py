@@ -127,7 +127,7 @@ class Listen:
     """`[[listen]]`: a place where connections are accepted.
 
     Attributes:
-        endpoint: A Twisted endpoint string. Required.
+        endpoint: A Twisted endpoint string. Required. "" if it could not be read: a mistake that has been reported.
         key: Where it was said, for messages: "listen[0]" or "--listen". Not a key of the table.
         tls: `[listen.tls]`. None: what comes is in clear, unless the endpoint sees to that itself, as `ssl:` does.
     """
@@ -246,6 +246,7 @@ class Config:
         admin: `[admin]`.
         file: The file, as the operator named it.
         folder: Where relative file names in it start.
+        left_out: The `[listen.tls]` that do not count, as `--listen` has taken the place of their listeners, by key.
     """
 
     server: Server = Server()
@@ -256,6 +257,7 @@ class Config:
     admin: Admin = Admin()
     file: str
     folder: Path
+    left_out: tuple[str, ...] = ()
 
 
 Outcome = tuple[Config, tuple[Mistake, ...]]
@@ -316,6 +318,7 @@ def parse(text: str, file: str, folder: Path, listen: Sequence[str] = ()) -> Out
         admin=reader.section("admin", Admin()),
         file=file,
         folder=folder,
+        left_out=reader.left_out,
     )
     return config, (*reader.mistakes, *_long_farewells(config), *_unknown_sections(document))
 
@@ -368,25 +371,28 @@ def _long_farewells(config: Config) -> Iterator[Mistake]:
 
 
 class _Reader:
-    """Reads sections of a document, and keeps the mistakes."""
+    """Reads sections of a document, and keeps the mistakes, and what is left out."""
 
     def __init__(self, document: Mapping[str, object]) -> None:
         self._document = document
         self._claimed: dict[str, str] = {}
         self.mistakes: list[Mistake] = []
+        self.left_out: tuple[str, ...] = ()
 
     def section(self, name: str, default: T) -> T:
         """A section that occurs once, if at all."""
         return self._table(default, self._document.get(name, {}), name)
 
     def listen(self, instead: Sequence[str]) -> tuple[Listen, ...]:
-        """The listeners. The file's own are checked also where they do not count."""
+        """The listeners, without those of which nothing is left to be checked. The file's own are checked also where
+        they do not count."""
         tables = self._tables("listen")
         ours = [self._table(Listen("", key), table, key) for key, table in tables]
         others = [self._from_command_line(text) for text in instead]
         if not instead and self._document.get("listen", []) == []:
             self._wrong("listen", "missing; expected at least one [[listen]] with an endpoint, or --listen ENDPOINT")
-        return tuple(listen for listen in (others if instead else ours) if listen.endpoint)
+        self.left_out = tuple(f"{listen.key}.tls" for listen in ours if instead and listen.tls)
+        return tuple(listen for listen in (others if instead else ours) if listen.endpoint or listen.tls)
 
     def _from_command_line(self, text: str) -> Listen:
         key = "--listen"

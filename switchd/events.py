@@ -32,6 +32,20 @@ class BrokenPlugin:
 
 
 @frozen
+class LeftOut:
+    """A listener's TLS does not count, since `--listen` has taken the listener's place: easily what nobody meant.
+
+    Attributes:
+        key: The table: "listen[0].tls".
+    """
+
+    key: str
+
+    level = LogLevel.warn
+    text = "{event.key} does not count beside --listen, which serves in clear unless its endpoint is one with TLS"
+
+
+@frozen
 class Listening:
     """A listener is open.
 
@@ -319,6 +333,7 @@ Logged = (
     | Dropped
     | Ended
     | ExposedKey
+    | LeftOut
     | Listening
     | NoSession
     | NotRenewed

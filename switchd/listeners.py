@@ -50,6 +50,8 @@ def private(admin: config.Admin, reactor: Any) -> tuple[IStreamServerEndpoint | 
 
 
 def _endpoint(text: str, key: str, reactor: Any) -> tuple[IStreamServerEndpoint | None, tuple[Mistake, ...]]:
+    if not text:
+        return None, ()  # a stand-in for one that could not be read; that has been reported
     try:
         return serverFromString(reactor, text), ()
     except Exception as error:  # each kind of endpoint has its own: no such plugin, bad port, missing certificate

@@ -75,6 +75,12 @@ def folded(offer: Offer) -> Offer:
     return Offer(offer.name.lower(), offer.version)
 
 
+def overlap(one: Offer, other: Offer) -> bool:
+    """Whether two tokens may mean the same; one without version stands for any."""
+    any_version = None in (one.version, other.version)
+    return one.name.lower() == other.name.lower() and (any_version or one.version == other.version)
+
+
 def _table(tokens: Iterable[bytes]) -> dict[Offer, bytes]:
     return {folded(token): bytes(token) for token in offers(tokens)}
 
@@ -293,9 +299,7 @@ def _layers(candidate: Candidate, upgrade: bytes) -> bytes:
     layers = offers([upgrade]) if isinstance(upgrade, bytes) else ()
     if not layers or len(layers) != len(elements([upgrade])):
         raise BadAnswer(f"{candidate.entry.name}: Upgrade: {upgrade!r} is no list of protocols")
-    lowest, offer = folded(layers[0]), folded(candidate.offer)
-    same_version = None in (lowest.version, offer.version) or lowest.version == offer.version
-    if lowest.name != offer.name or not same_version:
+    if not overlap(layers[0], candidate.offer):
         raise BadAnswer(f"{candidate.entry.name}: Upgrade: {upgrade!r} begins with what the client did not offer")
     return b", ".join(map(bytes, layers))
 
@@ -321,7 +325,7 @@ def refusal(candidate: Candidate, refuse: Refuse, served: bytes) -> tuple[Header
         raise BadAnswer(f"{candidate.entry.name}: Upgrade: {stated[0]!r} is no list of protocols")
     if stated:
         return (*headers, (b"Connection", b"Upgrade"))
-    if refuse.status == 426:
+    if refuse.status == 426 and served:
         return (*headers, *advertisement(served))
     return headers
 

@@ -26,7 +26,7 @@ from zope.interface.verify import verifyObject
 from switchd import config, schema
 from switchd.errors import Mistake, UnusableOptions
 from switchd.interfaces import Context, ISwitch, ISwitchPlugin, Offer
-from switchd.negotiation import Entry, folded, offers
+from switchd.negotiation import Entry, offers, overlap
 from switchd.schema import clip, in_words, join, shown, suggestion
 
 T = TypeVar("T")
@@ -182,7 +182,7 @@ def bind(
     """
     entries: list[Entry] = []
     mistakes: list[Mistake] = []
-    claims: dict[tuple[str, Offer], tuple[config.Switch, Entry]] = {}
+    claims: _Claims = {}
     for switch in switches:
         if not switch.protocol:
             continue  # a stand-in for one that could not be read; that has been reported
@@ -196,17 +196,26 @@ def bind(
     return tuple(entries), tuple(mistakes)
 
 
-def _claim(
-    switch: config.Switch, entry: Entry, claims: dict[tuple[str, Offer], tuple[config.Switch, Entry]]
-) -> Iterator[Mistake]:
-    """What another plugin claims on the same path: only one of the two can be meant. That one plugin is there twice is
-    its own affair: it may leave some requests to its second entry."""
+_Claims = dict[str, list[tuple[Offer, config.Switch, Entry]]]
+"""The tokens of each path, with whose they are."""
+
+
+def _claim(switch: config.Switch, entry: Entry, claims: _Claims) -> Iterator[Mistake]:
+    """What another plugin claims on the same path, be it by a token for every version: only one of the two can be
+    meant. That one plugin is there twice is its own affair: it may leave some requests to its second entry."""
+    claimed = claims.setdefault(entry.path.strip("/"), [])
     for offer in offers((*entry.tokens, *entry.also)):
-        first, other = claims.setdefault((entry.path.strip("/"), folded(offer)), (switch, entry))
-        if other.name != entry.name:
-            token = shown(bytes(offer).decode("ascii"))
-            both = f"{shown(other.name)} of {first.key} on the same path"
-            yield Mistake(f"{switch.key}.protocol", f"{shown(entry.name)} claims the token {token}, and so does {both}")
+        for theirs, first, other in claimed:
+            if other.name != entry.name and overlap(theirs, offer):
+                ours = f"{shown(entry.name)} claims the token {_quoted(offer)}"
+                both = f"{shown(other.name)} of {first.key} on the same path claims {_quoted(theirs)}"
+                yield Mistake(f"{switch.key}.protocol", f"{ours}, and {both}")
+                break
+        claimed.append((offer, switch, entry))
+
+
+def _quoted(token: Offer) -> str:
+    return shown(bytes(token).decode("ascii"))
 
 
 def _entry(switch: config.Switch, found: Found, context: Context) -> Entry:

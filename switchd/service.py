@@ -68,6 +68,8 @@ class SwitchService(Service):
         super().privilegedStartService()
         for file in self._assembly.broken:
             events.log(events.BrokenPlugin(file.path, file.error))
+        for key in self._assembly.config.left_out:
+            events.log(events.LeftOut(key))
         for table, endpoint in zip(self._assembly.config.listen, self._assembly.endpoints, strict=True):
             self._listen(endpoint, self.factory, table.endpoint, self._listening)
         if self._assembly.admin is not None:

@@ -9,7 +9,7 @@ import pytest
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from switchd import engine
+from switchd import engine, events
 from tests.serving import having
 
 
@@ -33,6 +33,21 @@ def logged() -> Iterator[list[type[BaseException]]]:
     globalLogPublisher.addObserver(observer)
     yield observer.found
     globalLogPublisher.removeObserver(observer)
+
+
+@pytest.fixture
+def told() -> Iterator[list[events.Event]]:
+    """The events that are logged during the test."""
+    found: list[events.Event] = []
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if "event" in event:
+            found.append(event["event"])
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
 
 
 @pytest.fixture(scope="module", params=engine.NAMES)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from OpenSSL import SSL
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
-from zope.interface import implementer
 
 from switchd import events
 from switchd.certificates import LOOK_SECONDS, Certificates, Tls
@@ -38,24 +38,21 @@ def mistakes(folder: Path, **options: Any) -> dict[str, str]:
     return {mistake.key: mistake.problem for mistake in caught.value.mistakes}
 
 
+def of_unknown_version(certificate: bytes) -> bytes:
+    """A certificate of X.509 version 8, which there is not."""
+    encoded = x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.DER)
+    before, version, after = encoded.partition(bytes.fromhex("a003020102"))
+    assert version
+    text = base64.encodebytes(before + bytes.fromhex("a003020107") + after)
+    return b"-----BEGIN CERTIFICATE-----\n%b-----END CERTIFICATE-----\n" % text
+
+
+UNREADABLE = of_unknown_version(CERT)
+
+
 def session(creator: Any, **client: Any) -> TLSWire:
     """A client that has come to a session, or has not."""
     return TLSWire(one(Shout), None, creator, client_tls(**client))
-
-
-@pytest.fixture
-def told() -> Iterator[list[events.Event]]:
-    """The events that are logged."""
-    found: list[events.Event] = []
-
-    @implementer(ILogObserver)
-    def observe(event: LogEvent) -> None:
-        if "event" in event:
-            found.append(event["event"])
-
-    globalLogPublisher.addObserver(observe)
-    yield found
-    globalLogPublisher.removeObserver(observe)
 
 
 class TestFiles:
@@ -102,11 +99,20 @@ class TestFiles:
             "certificate": f"{tmp_path} cannot be read: Is a directory"
         }
 
+    def test_with_authorities_that_cannot_be_read_are_mistakes(self, tmp_path: Path) -> None:
+        write(tmp_path, key=KEY, cert=CERT, ca=AUTHORITY.pem + UNREADABLE)
+        problem = "holds no sound certificate in PEM; expected -----BEGIN CERTIFICATE-----"
+        assert mistakes(tmp_path, client_certificates="required", client_ca="ca.pem") == {
+            "client_ca": f"{tmp_path}/ca.pem {problem}"
+        }
+
     def test_that_are_too_long_are_mistakes(self, tmp_path: Path) -> None:
         write(tmp_path, key=KEY, cert=b"\n" * 5_000_000)
         assert mistakes(tmp_path) == {"certificate": f"{tmp_path}/cert.pem is longer than 4194304 bytes"}
 
-    @pytest.mark.parametrize("content", [b"", b"junk", CERT[:200], CERT.replace(b"M", b"-"), KEY, b"\xff\x00"])
+    @pytest.mark.parametrize(
+        "content", [b"", b"junk", CERT[:200], CERT.replace(b"M", b"-"), KEY, b"\xff\x00", UNREADABLE, CERT + UNREADABLE]
+    )
     def test_without_a_certificate_are_mistakes(self, tmp_path: Path, content: bytes) -> None:
         write(tmp_path, key=KEY, cert=content)
         problem = "holds no sound certificate in PEM; expected -----BEGIN CERTIFICATE-----"
@@ -301,7 +307,7 @@ class TestRenewal:
         assert told == [events.NotRenewed(file, why), events.Renewed(file)]
         assert logged == []
 
-    @pytest.mark.parametrize("how", ["gone", "junk", "half"])
+    @pytest.mark.parametrize("how", ["gone", "junk", "half", "unreadable"])
     def test_that_fails_keeps_the_old_one_and_says_so_once(
         self, tmp_path: Path, how: str, told: list[events.Event]
     ) -> None:
@@ -312,11 +318,29 @@ class TestRenewal:
         if how == "gone":
             (tmp_path / "cert.pem").unlink()
         else:
-            write(tmp_path, cert=b"junk" if how == "junk" else OTHER_CERT)
+            write(tmp_path, cert={"junk": b"junk", "half": OTHER_CERT, "unreadable": UNREADABLE + KEY}[how])
         for _ in range(3):
             clock.advance(LOOK_SECONDS)
             assert session(made).name == "one"
         assert [type(each) for each in told] == [events.NotRenewed]
+
+    def test_fails_whatever_a_library_raises(
+        self, tmp_path: Path, told: list[events.Event], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And the connection that came, and had the files read, is served."""
+
+        def load(*arguments: Any) -> None:
+            raise RuntimeError("unheard of")
+
+        clock = Clock()
+        write(tmp_path, cert=CERT + KEY)
+        (tmp_path / "cert.pem").chmod(0o600)
+        made = certificates(tmp_path, clock, key="")
+        monkeypatch.setattr("switchd.certificates.load_pem_private_key", load)
+        write(tmp_path, cert=OTHER_CERT + OTHER_KEY)
+        clock.advance(LOOK_SECONDS)
+        assert session(made).name == "one"
+        assert told == [events.NotRenewed(f"{tmp_path}/cert.pem", "unheard of")]
 
     def test_takes_a_clock_that_is_set_back(self, tmp_path: Path) -> None:
         clock = Clock()

@@ -169,6 +169,12 @@ def test_listen_takes_the_place_of_all_tables() -> None:
     assert (value.listen, mistakes) == ((Listen("tcp:1", "--listen"), Listen("tcp:2", "--listen")), [])
 
 
+def test_listen_leaves_out_their_tls_too() -> None:
+    tls = '[listen.tls]\ncertificate = "cert.pem"\n'
+    assert read(LISTEN + LISTEN + tls, ["tcp:1"])[0].left_out == ("listen[1].tls",)
+    assert read(LISTEN + LISTEN + tls)[0].left_out == ()
+
+
 def test_listen_makes_tables_unnecessary() -> None:
     assert read("", ["tcp:1"])[1] == []
 

@@ -22,6 +22,10 @@ from switchd import events
         (events.Listening("tcp 127.0.0.1:80"), "listening on tcp 127.0.0.1:80"),
         (events.AdminListening("tcp 127.0.0.1:81"), "metrics and health are told on tcp 127.0.0.1:81"),
         (
+            events.LeftOut("listen[1].tls"),
+            "listen[1].tls does not count beside --listen, which serves in clear unless its endpoint is one with TLS",
+        ),
+        (
             events.Switched("1f", "192.0.2.1:5", "/a", ("TLS/1.3", "addone"), 0.25),
             "1f 192.0.2.1:5 switched to TLS/1.3 > addone on /a after 0.250 s",
         ),

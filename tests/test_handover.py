@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
@@ -150,6 +150,20 @@ def test_everybody_who_wants_to_know_is_told_when_the_connection_is_lost() -> No
     wire.reset()
     assert told == ["first", "second"]
     assert "connectionLost" not in vars(wire.transport)
+
+
+def test_who_has_kept_the_hook_and_calls_it_twice_tells_nobody_twice() -> None:
+    """As Twisted's `abortConnection` does, which has it called in the next turn whatever comes before."""
+    told: list[Failure] = []
+    old = Old(New)
+    wire = Wire(one(lambda: old))
+    when_lost(old.transport, told.append)
+    kept = wire.transport.connectionLost
+    aborted, done = Failure(ConnectionAborted()), Failure(ConnectionDone())
+    kept(aborted)
+    kept(done)
+    assert told == [aborted]
+    assert old.lost == [aborted]
 
 
 @every_kind

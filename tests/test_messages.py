@@ -83,3 +83,9 @@ def test_a_request_as_bytes_again_has_lost_what_was_said_to_the_hop() -> None:
     asked = request(method=b"POST", path=b"/a", headers=[(b"x", b"1"), (b"expect", b"100-continue")], upgrade=b"t")
     assert serialised(asked) == b"POST /a HTTP/1.1\r\nhost: example.org\r\nx: 1\r\n\r\n"
     assert serialised(evolve(asked, body=b"abc")).endswith(b"x: 1\r\nContent-Length: 3\r\n\r\nabc")
+
+
+@pytest.mark.parametrize("said", [b"close", b"Close, upgrade", b"keep-alive,CLOSE"])
+def test_that_it_is_the_last_request_holds_for_the_hop_that_begins_too(said: bytes) -> None:
+    asked = request(headers=[(b"connection", said)], upgrade=b"t")
+    assert serialised(asked) == b"GET / HTTP/1.1\r\nhost: example.org\r\nConnection: close\r\n\r\n"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from zope.interface import implementer
 
 from switchd.errors import BadAnswer
-from switchd.interfaces import Accept, Answer, IEncrypts, ISwitch, Offer, Refuse, Request
+from switchd.interfaces import Accept, Answer, IEncrypts, IInClear, ISwitch, Offer, Refuse, Request
 from switchd.negotiation import (
     MOST_ASKED,
     Candidate,
@@ -23,6 +23,7 @@ from switchd.negotiation import (
     offers,
     refusal,
     required,
+    served,
     switching_head,
     tokens,
     unclaimed,
@@ -198,6 +199,11 @@ class Encrypts(Never):
     """A switch to something encrypted."""
 
 
+@implementer(ISwitch, IInClear)
+class InClear(Never):
+    """A switch for connections in clear."""
+
+
 class TestEncryption:
     """What an entry with an `IEncrypts` means, required or not."""
 
@@ -239,6 +245,21 @@ class TestEncryption:
     def test_another_switch_may_be_required_besides(self) -> None:
         assert unclaimed(self.entries(True), (), lambda: True) is Unclaimed.REQUIRED
         assert required(self.entries(True), True) == b"other"
+
+    def test_of_two_that_are_required_only_encryption_is_demanded_in_clear(self) -> None:
+        assert required(self.entries(True), False) == b"TLS/1.3"
+
+    @pytest.mark.parametrize(
+        ("require", "secure", "listed"),
+        [
+            (False, False, b"addone, TLS/1.3, other, h2c"),
+            (True, False, b"TLS/1.3"),
+            (False, True, b"addone, other"),
+            (True, True, b"addone, other"),
+        ],
+    )
+    def test_what_is_listed_is_what_a_connection_could_have(self, require: bool, secure: bool, listed: bytes) -> None:
+        assert served([*self.entries(require), Entry("/", "h2c", (b"h2c",), InClear())], secure) == listed
 
     def test_further_tokens_are_answered_to_and_not_listed(self) -> None:
         assert tokens(self.entries(False)) == b"addone, TLS/1.3, other"

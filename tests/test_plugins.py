@@ -416,7 +416,8 @@ CLAIMS = """
     from switchd.interfaces import SwitchPlugin
     one = SwitchPlugin("one", (b"a", b"Shared/1"), "twisted.protocols.wire:Echo")
     two = SwitchPlugin("two", (b"b",), "twisted.protocols.wire:Echo", also=(b"shared/1",))
-    three = SwitchPlugin("three", (b"shared/2", b"shared"), "twisted.protocols.wire:Echo")
+    three = SwitchPlugin("three", (b"shared/2",), "twisted.protocols.wire:Echo")
+    four = SwitchPlugin("four", (b"Shared",), "twisted.protocols.wire:Echo")
 """
 
 
@@ -425,17 +426,42 @@ CLAIMS = """
     [
         pytest.param(
             [("/", "one"), ("/", "two")],
-            ['switch[1].protocol: "two" claims the token "shared/1", and so does "one" of switch[0] on the same path'],
+            [
+                'switch[1].protocol: "two" claims the token "shared/1", and "one" of switch[0] on the same path claims'
+                ' "Shared/1"'
+            ],
             id="two plugins",
         ),
         pytest.param(
             [("/a", "two"), ("/a/", "one")],
-            ['switch[1].protocol: "one" claims the token "Shared/1", and so does "two" of switch[0] on the same path'],
+            [
+                'switch[1].protocol: "one" claims the token "Shared/1", and "two" of switch[0] on the same path claims'
+                ' "shared/1"'
+            ],
             id="the same path in other words",
         ),
         pytest.param([("/", "one"), ("/a", "two")], [], id="two paths"),
         pytest.param([("/", "one"), ("/", "one")], [], id="one plugin twice"),
         pytest.param([("/", "one"), ("/", "three")], [], id="another version"),
+        pytest.param(
+            [("/", "one"), ("/", "three"), ("/", "four")],
+            [
+                'switch[2].protocol: "four" claims the token "Shared", and "one" of switch[0] on the same path claims'
+                ' "Shared/1"'
+            ],
+            id="every version, behind some",
+        ),
+        pytest.param(
+            [("/", "four"), ("/", "one"), ("/", "three")],
+            [
+                'switch[1].protocol: "one" claims the token "Shared/1", and "four" of switch[0] on the same path claims'
+                ' "Shared"',
+                'switch[2].protocol: "three" claims the token "shared/2", and "four" of switch[0] on the same path'
+                ' claims "Shared"',
+            ],
+            id="every version, before some",
+        ),
+        pytest.param([("/", "four"), ("/", "four")], [], id="every version twice"),
     ],
 )
 def test_a_token_is_claimed_by_one_plugin_on_a_path(

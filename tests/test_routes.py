@@ -14,7 +14,7 @@ from twisted.web.static import Data
 
 from switchd.config import Http
 from switchd.negotiation import Entry
-from switchd.routes import Root, Routes, configured, resources, segments
+from switchd.routes import Root, Routes, configured, resolved, resources, segments
 from tests.serving import HEAD, Page, Says, Site, answers
 from tests.test_sockets import serving
 from tests.wires import with_reactor
@@ -43,6 +43,42 @@ def test_segments_of_a_raw_path(raw: bytes, expected: tuple[bytes, ...]) -> None
 )
 def test_segments_of_a_configured_path(path: str, expected: tuple[bytes, ...]) -> None:
     assert configured(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"/", ()),
+        (b"*", ()),
+        (b"/a/b", (b"a", b"b")),
+        (b"/a/", (b"a",)),
+        (b"//a///b", (b"a", b"b")),
+        (b"/./a/.", (b"a",)),
+        (b"/%2e/a", (b"a",)),
+        (b"/a%2fb", (b"a", b"b")),
+        (b"/%2e%2fa", (b"a",)),
+        (b"/x/../a", (b"a",)),
+        (b"/x%2f..%2Fa", (b"a",)),
+        (b"/../../a", (b"a",)),
+        (b"/a/b/../..", ()),
+        (b"/...", (b"...",)),
+        (b"/%252e/a", (b"%2e", b"a")),
+    ],
+)
+def test_where_a_path_leads_with_slashes_decoded_and_dots_resolved(raw: bytes, expected: tuple[bytes, ...]) -> None:
+    assert resolved(segments(raw)) == expected
+
+
+@pytest.mark.parametrize("require", [False, True])
+@pytest.mark.parametrize("asked", [b"/./a", b"/%2e/a", b"//a", b"/a%2Fb", b"/x%2f../a", b"/x/../a", b"/%2e%2fa/b"])
+def test_only_what_is_required_holds_for_every_spelling_of_a_path(asked: bytes, require: bool) -> None:
+    entries = [Entry("/a", "a", (b"t",), Says(), require), Entry("/x/y", "x", (b"t",), Says(), require)]
+    assert [entry.name for entry in Routes(entries, []).switches(asked)] == (["a"] if require else [])
+
+
+@pytest.mark.parametrize("asked", [b"/./ab", b"/..a", b"/a%2f..%2fb", b"/A"])
+def test_what_is_required_holds_for_no_other_path(asked: bytes) -> None:
+    assert Routes([Entry("/a", "a", (b"t",), Says(), require=True)], []).switches(asked) == ()
 
 
 @pytest.mark.parametrize(
@@ -134,6 +170,34 @@ class TestResources:
         found, *others = answers(client.received)
         assert (found[0], found[2]) == (200, b"hello")
         assert [status for status, _, _ in others] == [404] * len(hidden)
+
+    @with_reactor
+    async def test_a_static_file_has_one_path(self, tmp_path: Path) -> None:
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "sub" / "page.txt").write_text("hello")
+        ((_, made),), _ = resources([Http("/", static=".", key="http[0]")], tmp_path, reactor)
+        others = (
+            b"/./sub/page.txt",
+            b"/%2e/sub/page.txt",
+            b"/%2e%2fsub/page.txt",
+            b"/sub%2fpage.txt",
+            b"/sub/.%2Fpage.txt",
+            b"/sub/./page.txt",
+            b"/sub/../sub/page.txt",
+            b"/x%2f../sub/page.txt",
+            b"/sub//page.txt",
+            b"//sub/page.txt",
+            b"/%2fsub/page.txt",
+            b"/sub/page.txt/",
+        )
+        async with serving(Site(root=made, clock=reactor), "tcp", tmp_path) as connect:
+            client = await connect()
+            for path in (b"/sub/page.txt", *others):
+                client.transport.write(HEAD % path + b"\r\n")
+            client.transport.loseWriteConnection()
+            await client.until(lambda: client.closed)
+        found = [200 if body == b"hello" else status for status, _, body in answers(client.received)]
+        assert found == [200] + [404] * len(others)
 
     def test_a_resource_may_be_an_object_a_class_or_a_function(self, module: Callable[[str], None]) -> None:
         module(

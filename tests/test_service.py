@@ -16,7 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from switchd import config
+from switchd import config, events
 from switchd.draining import drain
 from switchd.events import Drained, Draining, Ended
 from switchd.factory import Assembly, assemble
@@ -345,6 +345,18 @@ class TestStart:
             .listen(both.factory)
             .addCallback(lambda again: again.stopListening())
         )
+
+    @with_reactor
+    async def test_warns_of_tls_that_is_left_out(self, told: list[events.Event]) -> None:
+        """Who takes a file that has it, and says --listen, serves in clear."""
+        tls = '[listen.tls]\ncertificate = "no.pem"\n'
+        text = f'[[listen]]\nendpoint = "tcp:1"\n[[listen]]\nendpoint = "tcp:2"\n{tls}'
+        one = service("tcp:0:interface=127.0.0.1", text=text)
+        one.privilegedStartService()
+        await one.stopService()
+        assert told[0] == events.LeftOut("listen[1].tls")
+        assert isinstance(told[1], events.Listening)
+        assert not [event for event in told[1:] if isinstance(event, events.LeftOut)]
 
     @with_reactor
     async def test_the_connections_are_ours(self) -> None:

@@ -187,6 +187,7 @@ class TestNoSession:
         assert not wire.closed
         self.deadline(wire, 1)
         assert wire.closed
+        assert len(site.told(NoSession)) == len(site.events) == 1
         assert site.clock.getDelayedCalls() == []
         assert site.factory.connections == set()
 
@@ -205,10 +206,12 @@ class TestNoSession:
         assert wire.closed
 
     def test_a_client_that_says_nothing_inside_its_session_is_closed(self) -> None:
-        wire = tls(Site(), ())
+        site = Site()
+        wire = tls(site, ())
         self.deadline(wire)
         wire.close_notify()
         assert wire.closed
+        assert site.events == []
 
     @pytest.mark.parametrize(
         "junk",
@@ -231,6 +234,13 @@ class TestNoSession:
         site = Site()
         Wire(wrapping(site), site.clock).send(PLAIN)
         assert site.told(NoSession)[0].why == "http request"
+
+    def test_a_client_in_clear_that_says_nothing_is_no_news(self) -> None:
+        site = Site()
+        wire = site.connect()
+        self.deadline(wire)
+        assert wire.closed
+        assert site.events == []
 
     def test_a_client_that_leaves_in_its_handshake_is_no_news(self) -> None:
         site = Site()
@@ -307,6 +317,23 @@ class TestTable:
             "f: listen[0].tls.client_ca: missing; client certificates are asked for: expected a file of who vouches"
             " for them",
         ]
+
+    @pytest.mark.parametrize(
+        ("endpoint", "said"),
+        [
+            ("endpoint = 8080", 'expected a Twisted endpoint, for example "tcp:8080", got 8080'),
+            ("", 'missing; expected a Twisted endpoint, for example "tcp:8080"'),
+            ('endpoint = ""', 'expected a Twisted endpoint, for example "tcp:8080", got ""'),
+            ('endpoint = "nope:1"', "\"nope:1\" is no endpoint: Unknown endpoint type: 'nope'"),
+        ],
+    )
+    def test_is_looked_at_whatever_is_wrong_with_its_endpoint(self, tmp_path: Path, endpoint: str, said: str) -> None:
+        text = f'[[listen]]\n{endpoint}\n[listen.tls]\ncertificate = "no.pem"\n'
+        with pytest.raises(ConfigurationError) as caught:
+            assemble(*config.parse(text, "f", tmp_path), reactor)
+        problem = f"{tmp_path}/no.pem cannot be read: No such file or directory"
+        lines = [f"f: listen[0].endpoint: {said}", f"f: listen[0].tls.certificate: {problem}"]
+        assert str(caught.value).splitlines() == lines
 
     @pytest.mark.parametrize("endpoint", ["ssl:0:privateKey={key}:certKey={cert}", "haproxy:ssl:0:privateKey={key}"])
     def test_is_not_for_endpoints_that_speak_tls(self, tmp_path: Path, endpoint: str) -> None:

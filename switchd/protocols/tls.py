@@ -110,8 +110,8 @@ class _Handshake(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop()
-        peer, why = self._session.request.peer, in_words(reason.value)
-        _log.info("{peer} came to no TLS session after its upgrade: {why}", peer=peer, why=why)
+        id, why = self._session.request.id, in_words(reason.value)
+        _log.info("{id} came to no TLS session after its upgrade: {why}", id=id, why=why)
 
     def _stop(self) -> None:
         if self._deadline is not None and self._deadline.active():

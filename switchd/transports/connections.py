@@ -5,8 +5,9 @@ can: two system calls and a further event for each answer. A connection here ent
 is sent for when everything that this turn brought has been handled: all that was written in it, in one call. The poller
 is asked about what the system does not take, and about nothing else.
 
-All the rest is Twisted's own, and so is all that a protocol sees: nothing leaves inside `write`, or out of order; a
-producer is paused and resumed, a connection half-closed, closed or lost where it would have been.
+All the rest is Twisted's own, and so is all that a protocol sees: nothing leaves out of order, nor inside `write` while
+no more waits than a producer may write before it is paused (`bufferSize`, 64 KiB); more is sent at once, not piled up.
+A producer is paused and resumed, a connection half-closed, closed or lost where it would have been.
 
 This module knows the inside of Twisted's connections. tests/transports/test_internals.py notices when that changes.
 """

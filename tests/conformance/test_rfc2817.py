@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from attrs import evolve
 from hyperframe.frame import SettingsFrame
 from OpenSSL import SSL
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import implementer
 
 from switchd import config, plugins
 from switchd.certificates import LOOK_SECONDS
@@ -26,10 +29,12 @@ from switchd.protocols.addone import AddOne
 from switchd.protocols.h2c import H2c
 from switchd.protocols.tls import Tls
 from switchd.protocols.websocket.switch import WebSocket
+from switchd.routes import StaticFiles
 from switchd.testing import Wire, assert_plugin_conforms, cuts, request
 from tests.authorities import Authority
 from tests.http2_client import Client, end_all
 from tests.serving import HEAD, PLAIN, SWITCH, SWITCHED, Accepts, Page, Says, Shout, Site, answers, statuses
+from tests.transports.loops import REACTORS, loop
 from tests.wires import KINDS, Kind, TLSWire, client_tls, write_certificate
 
 (plugin,) = (found.plugin for found in plugins.find().plugins if found.plugin.name == "tls")
@@ -46,6 +51,21 @@ def options(tmp_path: Path) -> Callable[..., Tls.Options]:
     """Options of the plugin, with a certificate."""
     key, certificate = write_certificate(tmp_path)
     return lambda **more: Tls.Options(certificate=str(certificate), key=str(key), **more)
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """The lines of the log about sessions that there are not."""
+    found: list[str] = []
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if "no TLS session" in formatEvent(event):
+            found.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
 
 
 Serve = Callable[..., Site]
@@ -192,6 +212,16 @@ def test_row_25_with_expect_there_is_a_100_before(serve: Serve) -> None:
     assert answers(TLSWire.over(wire).received)[0][2] == b"PUT /x ab"
 
 
+def test_a_request_that_is_to_be_the_last_is_the_last_inside(serve: Serve) -> None:
+    client = upgraded(serve(), HEAD % b"/" + TLS.replace(b"Connection: ", b"Connection: close, "))
+    ((status, fields, _),) = answers(client.take())
+    assert (status, fields[b"connection"]) == (200, b"close")
+    client.send(PLAIN)
+    assert client.take() == b""
+    client.close_notify()
+    assert client.closed
+
+
 def test_row_12_earlier_requests_are_answered_in_clear(serve: Serve) -> None:
     wire = serve().connect()
     wire.send(PLAIN + PLAIN + HEAD % b"/" + TLS + b"\r\n")
@@ -307,6 +337,47 @@ def test_row_26_required_means_that_of_http2_in_clear_too(serve: Serve) -> None:
     client.wire.reset()
 
 
+SPELLINGS = [
+    "/req/x",
+    "/./req/x",
+    "/%2e/req/x",
+    "/%2e%2freq/x",
+    "/req%2f/x",
+    "/req%2Fx",
+    "//req/x",
+    "/%2freq/x",
+    "/x/../req/x",
+    "/x%2f../req/x",
+    "/../req/x",
+]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> StaticFiles:
+    """A folder with a file /req/x that is for TLS, and one that is not."""
+    folder = tmp_path / "files"
+    (folder / "req").mkdir(parents=True)
+    (folder / "req" / "x").write_text("secret")
+    (folder / "open").write_text("open")
+    return StaticFiles(str(folder))
+
+
+@pytest.mark.parametrize("path", SPELLINGS)
+def test_row_26_required_holds_however_the_path_is_spelt(serve: Serve, files: StaticFiles, path: str) -> None:
+    wire = serve(path="/req", require=True, root=files).connect()
+    wire.send(HEAD % path.encode() + b"\r\n" + b"HEAD /open HTTP/1.1\r\nHost: example.org\r\n\r\n")
+    assert statuses(wire.received) == [426, 200]
+
+
+@pytest.mark.parametrize("path", SPELLINGS)
+def test_row_26_so_it_does_in_http2_in_clear(serve: Serve, files: StaticFiles, path: str) -> None:
+    clear = H2c(NoOptions(), Context(None, "/", Path()))
+    client = Client(serve(Entry("/", "h2c", (b"h2c",), clear), path="/req", require=True, root=files))
+    assert client.get(path).reset == 13
+    assert client.get("/open").body == b"open"
+    client.wire.reset()
+
+
 def test_row_26_it_is_advertised_in_clear_only(serve: Serve) -> None:
     site = serve(settings="server.advertise = true")
     wire = site.connect()
@@ -315,6 +386,50 @@ def test_row_26_it_is_advertised_in_clear_only(serve: Serve) -> None:
     wire.reset()
     client = upgraded(site, HEAD % b"/shout" + TLS)
     assert answers(client.received)[0][1][b"upgrade"] == b"shout"
+
+
+WRONG_VERSION = HEAD % b"/echo" + (
+    b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 12\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def with_websocket_and_h2c(serve: Serve, required: bool = False, **given: Any) -> Site:
+    """Besides TLS, on one path."""
+    options = WebSocket.Options(handler="switchd.protocols.websocket:Echo", origins=("same-origin",))
+    echo = WebSocket(options, Context(Clock(), "/echo", Path()))
+    clear = H2c(NoOptions(), Context(None, "/", Path()))
+    return serve(
+        Entry("/echo", "websocket", (b"websocket",), echo, require=required),
+        Entry("/", "h2c", (b"h2c",), clear),
+        require=required,
+        **given,
+    )
+
+
+@pytest.mark.parametrize("asked", [HEAD % b"/echo" + b"\r\n", WRONG_VERSION], ids=["advertised", "refused"])
+def test_row_26_inside_it_is_not_told_of_what_is_for_connections_in_clear(serve: Serve, asked: bytes) -> None:
+    site = with_websocket_and_h2c(serve, settings="server.advertise = true")
+    wire = site.connect()
+    wire.send(asked)
+    assert answers(wire.take())[0][1][b"upgrade"] == b"websocket, TLS/1.3, TLS/1.2, h2c"
+    wire.reset()
+    client = upgraded(site)
+    client.take()
+    client.send(asked)
+    assert answers(client.take())[0][1][b"upgrade"] == b"websocket"
+
+
+def test_row_26_of_two_that_are_required_tls_comes_first(serve: Serve) -> None:
+    site = with_websocket_and_h2c(serve, required=True)
+    wire = site.connect()
+    wire.send(HEAD % b"/echo" + b"\r\n")
+    ((status, fields, _),) = answers(wire.take())
+    assert (status, fields[b"upgrade"]) == (426, b"TLS/1.3, TLS/1.2")
+    wire.send(HEAD % b"/echo" + TLS + b"\r\n")
+    wire.take()
+    ((status, fields, _),) = answers(TLSWire.over(wire).take())
+    assert (status, fields[b"upgrade"]) == (426, b"websocket")
 
 
 def test_a_path_without_it_is_not_concerned(serve: Serve) -> None:
@@ -382,6 +497,42 @@ def test_a11_a_handshake_that_does_not_end_is_aborted(serve: Serve, sent: bytes,
     wire.turn()
     assert wire.closed
     assert site.told(Ended)[0].why == "aborted"
+
+
+def test_a_handshake_that_succeeds_is_no_line_of_the_log(serve: Serve, lines: list[str]) -> None:
+    client = upgraded(serve())
+    client.reset()
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("stalled", "ConnectionLost"),
+        ("junk", "wrong version number"),
+        ("refused", "unsupported protocol"),
+        ("gone", "ConnectionLost"),
+    ],
+)
+def test_one_that_fails_is_one_line_that_says_why(
+    serve: Serve, lines: list[str], logged: list[type[BaseException]], how: str, why: str
+) -> None:
+    wire = serve(minimum_version="1.3").connect()
+    wire.send(HEAD % b"/" + TLS + b"\r\n")
+    wire.take()
+    if how == "stalled":
+        wire.clock.advance(10)
+        wire.turn()
+    elif how == "junk":
+        wire.send(b"\x16junkjunkjunk")
+    elif how == "refused":
+        TLSWire.over(wire, client_tls(newest=SSL.TLS1_2_VERSION))
+    else:
+        wire.reset()
+    assert wire.closed
+    (line,) = lines
+    assert line.startswith(f"1.1 came to no TLS session after its upgrade: {why}")
+    assert logged == []
 
 
 def test_after_the_handshake_http_has_its_own_deadlines(serve: Serve) -> None:
@@ -574,6 +725,33 @@ def test_drain_takes_leave_inside(serve: Serve, where: str) -> None:
         client.close_notify()
         assert [event.why for event in site.told(Ended)] == ["shutdown"]
     assert over == [None]
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX], ids=["tcp", "unix"])
+@pytest.mark.parametrize("reactor", REACTORS)
+@pytest.mark.parametrize("by", ["clients", "server"])
+def test_several_handshakes_that_are_closed_in_one_turn_end_once_each(
+    serve: Serve, tmp_path: Path, logged: list[type[BaseException]], reactor: str, family: socket.AddressFamily, by: str
+) -> None:
+    """Twisted aborts a session that does not exist yet, and the connection below it is closed besides."""
+    if reactor in ("stock", "switchd"):
+        pytest.importorskip("twisted.internet.epollreactor")
+    site = serve()
+    with loop(reactor, family, tmp_path) as at:
+        connect = at.listen(lambda: site.factory.buildProtocol(None))
+        clients = [connect() for _ in range(3)]
+        for client in clients:
+            client.send(HEAD % b"/" + TLS + b"\r\n")
+            assert at.receive(client, len(SAID)) == SAID
+        if by == "clients":
+            for client in clients:
+                client.shutdown(socket.SHUT_WR)
+        else:
+            at.reactor.callLater(0, drain, site.factory, 10, site.clock)
+        at.until(lambda: not site.factory.connections)
+        at.turn()
+    assert [event.why for event in site.told(Ended)] == ["aborted"] * 3
+    assert logged == []
 
 
 def test_a_client_that_does_not_answer_the_farewell_is_aborted(serve: Serve) -> None:

@@ -417,6 +417,27 @@ class TestTheEnd:
         assert not at.reactor.getWriters()
 
     @in_every_way
+    @pytest.mark.parametrize("writing", [False, True])
+    def test_who_aborts_and_then_closes_has_aborted(self, at: Loop, logged: list[Any], writing: bool) -> None:
+        def answer(server: Server, data: bytes) -> None:
+            other.transport.write(data)  # so that there is something to be sent at the end of this turn already
+            if writing:
+                server.transport.write(data)
+            server.transport.abortConnection()
+            server.transport.loseConnection()
+
+        server, other = Server(answer), Server()
+        client, _ = connected(at, server, other)
+        client.send(b"x")
+        at.until(lambda: server.told)
+        for _ in range(3):
+            at.turn()
+        assert (server.told, logged) == ([ConnectionAborted], [])
+        if at.sockets == socket.AF_INET:  # elsewhere there are no resets
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+
+    @in_every_way
     def test_half_closing_comes_behind_what_was_written_and_input_goes_on(self, at: Loop) -> None:
         def answer(server: Server, data: bytes) -> None:
             if data == b"x":
