@@ -67,6 +67,8 @@ def handover(
         early: Bytes that were read but not used by the old protocol.
         eof: Whether the peer has half-closed already. The new protocol is told after the early bytes: by
             `readConnectionLost` if it is an `IHalfCloseableProtocol`, otherwise by closing once what it wrote is sent.
+        connected: Called when the new protocol has been connected, before it is given any bytes; not if that failed.
+            None: nobody is told.
 
     Raises:
         HandoverError: The transport has no place for a protocol, or it is closed. Nothing has been changed.
