@@ -2,7 +2,7 @@
 
 Connections come and go far more often than one of them is late, and a reactor's timer costs more than the rest of the
 bookkeeping of a connection together. All waits of the same length end in the order in which they began, so one timer
-for each length will do: it is set to the first.
+for each length will do: it is set to the first. What few connections wait for has a `Timer` of its own.
 """
 
 from __future__ import annotations
@@ -93,3 +93,38 @@ class Waiter:
         self._deadlines = deadlines
         if deadlines is not None:
             deadlines.start(self, late)
+
+
+class Timer:
+    """Something that happens after some time, unless it is stopped."""
+
+    __slots__ = ("_call", "_reactor")
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._call: Any = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is still to happen."""
+        return self._call is not None and bool(self._call.active())
+
+    def start(self, seconds: float, late: Callable[..., object], *arguments: Any) -> None:
+        """Start it; if it runs, anew."""
+        self.stop()
+        self._call = self._reactor.callLater(seconds, late, *arguments)
+
+    def put_off(self, seconds: float) -> bool:
+        """If it runs, have it happen later than it would have, which costs less than to start it anew. Whether it
+        runs."""
+        if self._call is None or not self._call.active():
+            return False
+        self._call.reset(seconds)
+        return True
+
+    def stop(self) -> None:
+        """It shall not happen."""
+        if self._call is not None:
+            if self._call.active():
+                self._call.cancel()
+            self._call = None

@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, ISSLTransport
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from switchd import events
+from switchd.deadlines import Timer
 from switchd.errors import HandoverError
 from switchd.factory import Connection, SwitchFactory
 from switchd.first import First
@@ -138,8 +139,7 @@ class _Leaving(Protocol):
     def __init__(self, protocol: Any, in_tls: bool, reactor: Any) -> None:
         self._protocol = protocol
         self._in_tls = in_tls
-        self._reactor = reactor
-        self._look: IDelayedCall | None = None
+        self._look = Timer(reactor)
 
     def connectionMade(self) -> None:
         if self._in_tls:
@@ -152,11 +152,10 @@ class _Leaving(Protocol):
 
     def _await_delivery(self) -> None:
         if is_under_way(self.transport):
-            self._look = self._reactor.callLater(LOOK_SECONDS, self._await_delivery)
+            self._look.start(LOOK_SECONDS, self._await_delivery)
         else:
             self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._look is not None and self._look.active():
-            self._look.cancel()
+        self._look.stop()
         self._protocol.connectionLost(reason)

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from switchd import engine, fields, frames, messages, negotiation
+from switchd.deadlines import Timer
 from switchd.decision import Decision, Verdict, abandon, prepare
 from switchd.errors import RequestError
 from switchd.events import escaped
@@ -21,7 +22,7 @@ from switchd.interfaces import Request as Asked
 from switchd.lazy import LazyRequest
 from switchd.negotiation import Entry
 from switchd.request import default_fields
-from switchd.stream import Stream, Timer
+from switchd.stream import Stream
 from switchd.tunnel import Session, Tunnel
 
 VERSION = b"HTTP/2"

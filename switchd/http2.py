@@ -28,12 +28,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from switchd import engine, fields, frames, messages
+from switchd.deadlines import Timer
 from switchd.errors import RequestError
 from switchd.exchange import TOKEN, VERSION, Exchange, demands
 from switchd.handover import LOOK_SECONDS, is_under_way, pass_half_close
 from switchd.interfaces import IDrain
 from switchd.interfaces import Request as Asked
-from switchd.stream import QUEUE_BYTES, Timer
+from switchd.stream import QUEUE_BYTES
 
 __all__ = ["QUEUE_BYTES", "TOKEN", "VERSION", "WRITE_BYTES", "Session"]
 

@@ -19,6 +19,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from switchd import events
+from switchd.deadlines import Timer
 from switchd.factory import SwitchFactory
 from switchd.handover import bottom
 from switchd.negotiation import Entry
@@ -217,18 +218,16 @@ class Lag:
         self._clock = clock
         self._metrics = metrics
         self._due = 0.0
-        self._timer: Any = None
+        self._next = Timer(clock)
 
     def start(self) -> None:
         """Look from now on."""
         self._due = self._clock.seconds() + LAG_SECONDS
-        self._timer = self._clock.callLater(LAG_SECONDS, self._look)
+        self._next.start(LAG_SECONDS, self._look)
 
     def stop(self) -> None:
         """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._next.stop()
 
     def _look(self) -> None:
         self._metrics.late(max(0.0, self._clock.seconds() - self._due))  # a reactor's clock may be set back

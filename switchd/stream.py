@@ -5,53 +5,20 @@ What it is for, says what is built on it: a request and its answer (`exchange`),
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer
+from twisted.internet.interfaces import IAddress, IPushProducer
 from zope.interface import implementer
 
 from switchd import engine, frames
+from switchd.deadlines import Timer
 from switchd.interfaces import Header
 
 QUEUE_BYTES = 65536
 """How much waits for the peer before its producer is paused; as with a transport of Twisted's."""
-
-
-class Timer:
-    """Something that happens after some time, unless it is stopped."""
-
-    __slots__ = ("_call", "_reactor")
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._call: IDelayedCall | None = None
-
-    @property
-    def runs(self) -> bool:
-        """Whether it is still to happen."""
-        return self._call is not None and bool(self._call.active())
-
-    def start(self, seconds: float, late: Callable[..., object], *arguments: Any) -> None:
-        """Start it; if it runs, anew."""
-        self.stop()
-        self._call = self._reactor.callLater(seconds, late, *arguments)
-
-    def put_off(self, seconds: float) -> bool:
-        """If it runs, have it happen later than it would have, which costs less than to start it anew. Whether it
-        runs."""
-        if self._call is None or not self._call.active():
-            return False
-        self._call.reset(seconds)
-        return True
-
-    def stop(self) -> None:
-        """It shall not happen."""
-        if self._call is not None:
-            if self._call.active():
-                self._call.cancel()
-            self._call = None
 
 
 class Queue:
@@ -147,7 +114,7 @@ class Connection(Protocol):
 
 
 @implementer(IPushProducer)
-class Stream:
+class Stream(ABC):
     """A stream.
 
     Whatever of the application is called from here may fail, write, finish or cut the stream while it is called.
@@ -242,11 +209,13 @@ class Stream:
         data, held.data, held.length = bytes(held.data), bytearray(), 0
         return data
 
+    @abstractmethod
     def _take_content(self, data: bytes) -> None:
-        raise NotImplementedError
+        """What has come, and is wanted."""
 
+    @abstractmethod
     def _take_end(self, end: engine.Ended) -> None:
-        raise NotImplementedError
+        """Likewise the end."""
 
     def pauseProducing(self) -> None:
         """Hold what comes. The peer may send no more than its window, and the other streams do not notice."""
@@ -258,9 +227,9 @@ class Stream:
         self._take_held()
         self._session.flush_soon()
 
+    @abstractmethod
     def stopProducing(self) -> None:
         """No more of it is wanted: see `IProducer`."""
-        raise NotImplementedError
 
     # What is sent
 
@@ -323,13 +292,13 @@ class Stream:
             self._want_more()
         return len(data)
 
+    @abstractmethod
     def _is_done(self) -> bool:
         """Whether nothing will be written any more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _sent(self) -> None:
         """Everything is."""
-        raise NotImplementedError
 
     def _want_more(self) -> None:
         """Have the producer go on if little waits. One that has nothing when it is asked is asked again next turn."""
@@ -351,9 +320,9 @@ class Stream:
 
     # The end
 
+    @abstractmethod
     def cut(self, code: int) -> None:
         """End it with a reset."""
-        raise NotImplementedError
 
     def _close(self) -> None:
         """It is over, for the connection too."""
@@ -370,6 +339,6 @@ class Stream:
             self._failed()
             self.cut(frames.INTERNAL_ERROR)
 
+    @abstractmethod
     def _failed(self) -> None:
         """Log what the application has raised."""
-        raise NotImplementedError

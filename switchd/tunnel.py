@@ -29,9 +29,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from switchd import engine, frames
+from switchd.deadlines import Timer
 from switchd.handover import handover, pass_half_close
 from switchd.interfaces import Header, ISession, Request
-from switchd.stream import Held, Stream, Timer
+from switchd.stream import Held, Stream
 
 _log = Logger()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from attrs import frozen
@@ -38,7 +39,7 @@ class Attempt:
         return max(0.0, self.until - self.clock.seconds())
 
 
-class Asking(Protocol):
+class Asking(Protocol, ABC):
     """A connection on which it is made.
 
     Args:
@@ -59,6 +60,6 @@ class Asking(Protocol):
         """See `ILoggingContext`: transports ask once, and there is no other protocol yet."""
         return self.attempt.name
 
+    @abstractmethod
     def _cancel(self, switched: Deferred[IProtocol]) -> None:
         """Nobody wants it any more."""
-        raise NotImplementedError

@@ -16,10 +16,10 @@ from switchd.client import accepted
 from switchd.client.attempt import Asking, Attempt
 from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS, UNREAD_BYTES
 from switchd.client.errors import NoAnswer, NotSwitched, NoTunnel, Refused, WrongAnswer, in_words
+from switchd.deadlines import Timer
 from switchd.engines import events
 from switchd.engines.asking import Engine
 from switchd.interfaces import Header
-from switchd.stream import Timer
 from switchd.tunnel import Tunnel
 
 WRITE_BYTES = 65_536

@@ -13,8 +13,8 @@ from zope.interface import implementer
 
 from switchd.client.attempt import Asking, Attempt
 from switchd.client.errors import NoAnswer, in_words
+from switchd.deadlines import Timer
 from switchd.handover import handover
-from switchd.stream import Timer
 
 
 @implementer(IHandshakeListener)

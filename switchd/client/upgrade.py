@@ -16,6 +16,7 @@ from switchd.client.ask import Ask
 from switchd.client.attempt import Asking, Attempt
 from switchd.client.bounds import BODY_BYTES, CLOSE_SECONDS, HEAD_BYTES, INTERIM_ANSWERS
 from switchd.client.errors import NoAnswer, NotSwitched, Refused, WrongAnswer, in_words
+from switchd.deadlines import Timer
 from switchd.negotiation import elements, lists
 
 QUOTED_CHARACTERS = 120
@@ -28,7 +29,7 @@ class Upgrading(Asking):
     def __init__(self, attempt: Attempt) -> None:
         super().__init__(attempt)
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
-        self._timer: Any = None
+        self._deadline = Timer(attempt.clock)  # for the answer; at last, until the connection is gone
         self._over = False
         self._interim_answers = 0
         self._answer: h11.Response | None = None
@@ -36,7 +37,7 @@ class Upgrading(Asking):
 
     def connectionMade(self) -> None:
         """See `IProtocol`."""
-        self._timer = self.attempt.clock.callLater(self.attempt.seconds, self._give_up, "no answer in time")
+        self._deadline.start(self.attempt.seconds, self._give_up, "no answer in time")
         self.transport.write(_serialised(self._http, self.attempt.ask))
 
     def dataReceived(self, data: bytes) -> None:
@@ -55,7 +56,7 @@ class Upgrading(Asking):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol`."""
         self._give_up(f"the connection ended before the answer: {in_words(reason.value)}", reason.value)
-        self._stop_timer()
+        self._deadline.stop()
 
     def _take(self, event: Any) -> bool:
         """Whether another event may follow at once."""
@@ -85,7 +86,7 @@ class Upgrading(Asking):
             return
         early, _ = self._http.trailing_data
         self._over = True
-        self._stop_timer()
+        self._deadline.stop()
         encrypted = ISSLTransport.providedBy(self.transport)
         accepted.connect(self.transport, self.attempt, early, self.switched, encrypted=encrypted)
 
@@ -112,16 +113,12 @@ class Upgrading(Asking):
 
     def _close(self, abort: bool) -> None:
         self._over = True
-        self._stop_timer()
+        self._deadline.stop()
         if abort:
             self.transport.abortConnection()
         else:
-            self._timer = self.attempt.clock.callLater(CLOSE_SECONDS, self.transport.abortConnection)
+            self._deadline.start(CLOSE_SECONDS, self.transport.abortConnection)
             self.transport.loseConnection()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
 
 
 def check(ask: Ask) -> None:

@@ -6,22 +6,22 @@ Its methods and events are those of `switchd.engine`, as far as they have a mean
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 from h2 import events as theirs
 from h2.config import H2Configuration
-from h2.connection import ConnectionState, H2Connection
-from h2.exceptions import FrameTooLargeError, ProtocolError, StreamClosedError
+from h2.connection import H2Connection
+from h2.exceptions import FrameTooLargeError, ProtocolError
 from h2.settings import SettingCodes, Settings
 
 from switchd.engines.bounds import CONNECTION_WINDOW, STREAM_WINDOW
 from switchd.engines.events import Answered, Data, Ended, Event, Failed, Opened, Reset, Settled
+from switchd.engines.wrapping import Wrapping
 from switchd.frames import FRAME_BYTES, GOAWAY, HEAD_BYTES, LAST_STREAM, REFUSED_STREAM, Frame
 from switchd.interfaces import Header
 
 
-class Engine:
+class Engine(Wrapping):
     """One connection.
 
     Args:
@@ -123,35 +123,9 @@ class Engine:
         """Send one frame of it, no longer than `may_send`."""
         self._h2.send_data(stream, data, end_stream=ended)
 
-    def consumed(self, stream: int, length: int) -> None:
-        """So much of what came on a stream is used: the server may send as much again."""
-        self._h2.acknowledge_received_data(length, stream)
-
-    def kept(self, length: int) -> None:
-        """So much of what came is kept for later: the server may send as much again, but not on that stream."""
-        if length:
-            self._h2.increment_flow_control_window(length)
-
-    def used(self, stream: int, length: int) -> None:
-        """So much of what was kept is used: on that stream, too. Where that is over, or all is, nothing is said."""
-        with suppress(StreamClosedError):
-            if length and not self._is_over:
-                self._h2.increment_flow_control_window(length, stream)
-
-    def reset(self, stream: int, code: int) -> None:
-        """Cut a stream short. Where that is over, or all is, nothing is said."""
-        with suppress(StreamClosedError):
-            if not self._is_over:
-                self._h2.reset_stream(stream, code)
-
     def goaway(self, code: int) -> None:
         """Say goodbye; it is the last that is said."""
         self._h2.close_connection(code)
-
-    @property
-    def _is_over(self) -> bool:
-        """Whether the server has broken a rule, or goodbye is said."""
-        return self._h2.state_machine.state is ConnectionState.CLOSED
 
     def take_output(self) -> bytes:
         """What is to be sent."""

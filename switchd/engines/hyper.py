@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 from h2 import events as theirs
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.exceptions import ProtocolError, StreamClosedError
+from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple, OversizedHeaderListError
 from hyperframe.frame import GoAwayFrame
@@ -36,6 +35,7 @@ from switchd.engines.events import (
     Ponged,
     Reset,
 )
+from switchd.engines.wrapping import Wrapping
 from switchd.frames import (
     ACK,
     COMPRESSION_ERROR,
@@ -121,7 +121,7 @@ class _TheirSettings(Settings):
 _KNOWN_SETTINGS = frozenset(SettingCodes)
 
 
-class Engine:
+class Engine(Wrapping):
     """See `switchd.engine.Engine`, and `Make` for how it is made."""
 
     def __init__(self, streams: int, header_bytes: int, now: Callable[[], float], connect: bool = False) -> None:
@@ -309,26 +309,10 @@ class Engine:
         window: int = self._h2.local_flow_control_window(stream)
         return window
 
-    def consumed(self, stream: int, length: int) -> None:
-        """So much of a stream's body is used: the client may send as much again."""
-        self._h2.acknowledge_received_data(length, stream)
-
-    def kept(self, length: int) -> None:
-        """So much of what came is kept for later: the client may send as much again, but not on that stream."""
-        if length:
-            self._h2.increment_flow_control_window(length)
-
-    def used(self, stream: int, length: int) -> None:
-        """So much of what was kept is used: on that stream, too."""
-        with suppress(StreamClosedError):
-            if length:
-                self._h2.increment_flow_control_window(length, stream)
-
     def reset(self, stream: int, code: int) -> None:
-        """Cut a stream short, unless it is closed already."""
+        """See `Wrapping`."""
         self._unanswered.discard(stream)
-        with suppress(StreamClosedError):
-            self._h2.reset_stream(stream, code)
+        super().reset(stream, code)
 
     def reset_for(self, stream: int, code: int) -> Failed | None:
         """The same because of what the client did, which it may not have us do for ever."""

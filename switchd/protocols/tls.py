@@ -16,7 +16,6 @@ from typing import Annotated, Any
 
 from attrs import frozen
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IHandshakeListener,
     IOpenSSLServerConnectionCreator,
     IProtocol,
@@ -28,6 +27,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from switchd.certificates import Certificates, HttpTls, in_words
+from switchd.deadlines import Timer
 from switchd.handover import handover
 from switchd.interfaces import Accept, Answer, Context, Early, IEncrypts, ISession, ISwitch, Offer, Range, Request
 
@@ -96,23 +96,18 @@ class _Handshake(Protocol):
 
     def __init__(self, session: ISession, reactor: Any, seconds: float) -> None:
         self._session = session
-        self._reactor = reactor
         self._seconds = seconds
-        self._deadline: IDelayedCall | None = None
+        self._deadline = Timer(reactor)
 
     def connectionMade(self) -> None:
-        self._deadline = self._reactor.callLater(self._seconds, self.transport.abortConnection)
+        self._deadline.start(self._seconds, self.transport.abortConnection)
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`: it can be written to, so the request that asked for all this can be answered."""
-        self._stop()
+        self._deadline.stop()
         handover(self.transport, self._session.resume_http(self.transport.negotiatedProtocol or b"http/1.1"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._stop()
+        self._deadline.stop()
         id, why = self._session.request.id, in_words(reason.value)
         _log.info("{id} came to no TLS session after its upgrade: {why}", id=id, why=why)
-
-    def _stop(self) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()

@@ -7,6 +7,7 @@ in a queue of `max_bytes` at most. Queued frames are references, so that one mes
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any
 
@@ -18,7 +19,7 @@ GATHERED_BYTES = 65536
 
 
 @implementer(IPushProducer)
-class Flow:
+class Flow(ABC):
     """What stands between one WebSocket and its transport, as the transport's producer.
 
     Args:
@@ -67,13 +68,13 @@ class Flow:
 
     # Said by a subclass, which knows whom it is for: bound methods kept for each connection would take memory
 
+    @abstractmethod
     def too_slow(self, why: str) -> None:
         """More would wait than may, or those seconds have passed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ready(self) -> None:
         """There is room again, and input may be looked at."""
-        raise NotImplementedError
 
     # Output
 
