@@ -14,7 +14,7 @@ from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionDone, ConnectionLost, NoProtocol
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IStreamClientEndpoint
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
@@ -28,6 +28,7 @@ from switchd.client.upgrade import QUOTED_CHARACTERS
 from switchd.errors import HandoverError
 from switchd.interfaces import Answer, Refuse
 from switchd.testing import SERVER, Wire, cuts
+from tests.attempts import Attempted, Builds
 from tests.conftest import FailureObserver
 from tests.serving import Accepts, Says, Site
 from tests.wires import KINDS, TLSWire, one
@@ -59,22 +60,6 @@ class Heard(Protocol):
         self.lost += 1
 
 
-class Builds(Factory[Any]):
-    """Remembers what is asked of it."""
-
-    noisy = False
-
-    def __init__(self, build: Callable[[], Any] = Heard) -> None:
-        self.build = build
-        self.addresses: list[Any] = []
-        self.built: list[Any] = []
-
-    def buildProtocol(self, addr: Any) -> Any:
-        self.addresses.append(addr)
-        self.built.append(self.build())
-        return self.built[-1]
-
-
 @implementer(IStreamClientEndpoint)
 class Line:
     """An endpoint that connects at once, to `wire`."""
@@ -95,7 +80,7 @@ class Line:
         return succeed(connected[0])
 
 
-class Asking:
+class Asking(Attempted):
     """A client that has sent its request, and what has become of it."""
 
     def __init__(
@@ -118,20 +103,6 @@ class Asking:
         for segment in segments:
             self.wire.send(segment)
         return self
-
-    @property
-    def protocol(self) -> Any:
-        """The one that was built."""
-        (protocol,) = self.factory.built
-        return protocol
-
-    @property
-    def outcome(self) -> Any:
-        """The protocol or the error; None while there is neither."""
-        if not self.outcomes:
-            return None
-        (outcome,) = self.outcomes
-        return outcome.value if isinstance(outcome, Failure) else outcome
 
 
 def refused(segments: Iterable[bytes], close: bool = False) -> Refused:
@@ -515,7 +486,7 @@ class TestWhatElseGoesWrong:
             def connect(self, protocolFactory: Any) -> Deferred[Any]:
                 return connected.addCallback(lambda _: super(Late, self).connect(protocolFactory))
 
-        SwitchClientEndpoint(clock, Late(clock), ADDONE, 10).connect(Builds()).addBoth(outcomes.append)
+        SwitchClientEndpoint(clock, Late(clock), ADDONE, 10).connect(Builds(Heard)).addBoth(outcomes.append)
         clock.advance(6)
         connected.callback(None)
         clock.advance(3.9)
@@ -611,7 +582,7 @@ class TestWithOurOwnServer:
 
 class TestWithOthers:
     def test_a_switched_connection_may_lead_to_another_server_and_switch_there(self) -> None:
-        clock, outcomes, factory = Clock(), list[Any](), Builds()
+        clock, outcomes, factory = Clock(), list[Any](), Builds(Heard)
         line = Line(clock)
         inner = SwitchClientEndpoint(clock, line, Ask(b"tcp", b"proxy"))
         SwitchClientEndpoint(clock, inner, ADDONE).connect(factory).addBoth(outcomes.append)
@@ -622,7 +593,7 @@ class TestWithOthers:
         assert outcomes[0].data == b"42\n"
 
     def test_a_client_service_tries_again_after_a_refusal(self) -> None:
-        clock, factory = Clock(), Builds()
+        clock, factory = Clock(), Builds(Heard)
         line = Line(clock)
         endpoint = SwitchClientEndpoint(clock, line, ADDONE)
         service = ClientService(endpoint, factory, retryPolicy=lambda attempt: 60, clock=clock)

@@ -32,6 +32,7 @@ from switchd.interfaces import Refuse
 from switchd.negotiation import Entry
 from switchd.testing import SERVER, Wire
 from tests import frames
+from tests.attempts import Attempted, Builds
 from tests.frames import END_HEADERS, END_STREAM, data, goaway, raw, read, reset, settings, update
 from tests.http2_client import site
 from tests.serving import Accepts, Says, Shout
@@ -57,21 +58,13 @@ class Heard(Protocol):
         self.reasons.append(reason)
 
 
-class Client:
+class Client(Attempted):
     """A client of a server that is what the test says it is."""
 
     def __init__(self, ask: Ask = SHOUT, build: Callable[[], Any] = Heard) -> None:
         self.clock = Clock()
-        self.built: list[Any] = []
-        factory = Factory()
-        factory.noisy = False
-
-        def made(address: Any) -> Any:
-            self.built.append(build())
-            return self.built[-1]
-
-        factory.buildProtocol = made  # type: ignore[method-assign, assignment]
-        self.asking = Connecting(Attempt(ask, factory, SERVER, self.clock, 10.0, "Tests"))
+        self.factory = Builds(build)
+        self.asking = Connecting(Attempt(ask, self.factory, SERVER, self.clock, 10.0, "Tests"))
         self.outcomes: list[Any] = []
         self.asking.switched.addBoth(self.outcomes.append)
         self.wire = Wire(self.asking, self.clock)
@@ -80,18 +73,6 @@ class Client:
         """The server says this."""
         self.wire.send(b"".join(said))
         return self
-
-    @property
-    def protocol(self) -> Any:
-        (protocol,) = self.built
-        return protocol
-
-    @property
-    def outcome(self) -> Any:
-        if not self.outcomes:
-            return None
-        (outcome,) = self.outcomes
-        return outcome.value if isinstance(outcome, Failure) else outcome
 
     @property
     def said(self) -> list[Any]:
@@ -283,7 +264,7 @@ class TestServer:
     def test_that_breaks_the_rules_is_told_and_left(self, said: bytes) -> None:
         client = Client().hear(said)
         assert isinstance(client.outcome, NotSwitched)
-        assert (client.built, client.wire.closed) == ([], True)
+        assert (client.factory.built, client.wire.closed) == ([], True)
         assert [frame.type for frame in client.said].count(frames.GOAWAY) == 1
 
     def test_that_breaks_the_rules_later_ends_what_was_switched(self) -> None:
