@@ -233,7 +233,8 @@ class SwitchFactory(Site):
         """Have `closing` called with what carries each connection that comes from now on, just before it is closed."""
         self._closing = closing
 
-    def _publish(self, event: events.Logged) -> None:
+    def tell(self, event: events.Logged) -> None:
+        """Something has happened, to a connection or to the server as a whole: for the log, and for who listens."""
         self._log(event)
         self._tell(event)
 
@@ -327,10 +328,10 @@ class SwitchFactory(Site):
         self._became(own, verdict.candidate.upgrade, asked.path, entry.path, least)
 
     def rejected(self, connection: Connection, error: RequestError) -> None:
-        self._publish(events.Rejected(connection.id, connection.peer, error.status, error.why))
+        self.tell(events.Rejected(connection.id, connection.peer, error.status, error.why))
 
     def dropped(self, connection: Connection, path: bytes) -> None:
-        self._publish(events.Dropped(connection.id, connection.peer, events.escaped(path)))
+        self.tell(events.Dropped(connection.id, connection.peer, events.escaped(path)))
 
     def refused(
         self,
@@ -384,11 +385,7 @@ class SwitchFactory(Site):
 
     def no_session(self, connection: Connection, reason: Failure) -> None:
         why = certificates.in_words(reason.value)
-        self._publish(events.NoSession(connection.id, connection.peer, events.escaped(why)))
-
-    def tell(self, event: events.Logged) -> None:
-        """Something has happened to the server as a whole."""
-        self._publish(event)
+        self.tell(events.NoSession(connection.id, connection.peer, events.escaped(why)))
 
     def _lost(self, connection: Connection, reason: Failure) -> None:
         self.connections.discard(connection)
