@@ -44,9 +44,10 @@ class TestUrls:
         ],
     )
     def test_a_url_says_where_to_connect_and_what_to_ask(self, url: str, host: bytes, target: bytes) -> None:
-        endpoint, *rest = _located(MemoryReactorClock(), url, None, (b"http/1.1",))
+        endpoint, in_http2, *rest = _located(MemoryReactorClock(), url, None)
         assert IStreamClientEndpoint.providedBy(endpoint)
         assert rest == [host, target]
+        assert (in_http2 is not None) is url.startswith("https:")
 
     @pytest.mark.parametrize(
         "url",

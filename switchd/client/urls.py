@@ -46,15 +46,13 @@ def client_from_url(
     Raises:
         ValueError: The URL is of another kind, or something may not be in a request. The text says which.
     """
-    endpoint, host, target = _located(reactor, url, trust, (b"http/1.1",))
-    in_tls = urlsplit(url).scheme == "https"
-    in_http2 = _located(reactor, url, trust, (b"h2", b"http/1.1"))[0] if http2 and in_tls else None
+    endpoint, in_http2, host, target = _located(reactor, url, trust)
     hosts = [value for name, value in headers if name.lower() == b"host"]
     if len(hosts) > 1:
         raise ValueError("there is one Host, or none")
     others = tuple(header for header in headers if header[0].lower() != b"host")
     ask = Ask(token, hosts[0] if hosts else host, target, method, others, body)
-    return SwitchClientEndpoint(reactor, endpoint, ask, timeout, in_http2)
+    return SwitchClientEndpoint(reactor, endpoint, ask, timeout, in_http2 if http2 else None)
 
 
 def trust_root(path: str) -> Any:
@@ -80,21 +78,28 @@ def _certificates(file: Path) -> list[Certificate]:
         raise ValueError(f"{file} has a certificate that cannot be read") from error
 
 
-def _located(reactor: Any, url: str, trust: Any, alpn: tuple[bytes, ...]) -> tuple[IStreamClientEndpoint, bytes, bytes]:
-    """An endpoint without a time-out of its own, the `Host` field and the request target."""
+def _located(
+    reactor: Any, url: str, trust: Any
+) -> tuple[IStreamClientEndpoint, IStreamClientEndpoint | None, bytes, bytes]:
+    """An endpoint without a time-out of its own; one that offers HTTP/2, if there is; the `Host` field and the request
+    target."""
     if not re.fullmatch(r"[!-~]+", url):
         raise ValueError("a URL has no blanks and only ASCII: percent-encode its path, and write its host in punycode")
     if url.startswith("unix:"):
         path, _, target = url.removeprefix("unix:").partition(":")
-        return UNIXClientEndpoint(reactor, path, timeout=None), b"localhost", target.encode() or b"/"
+        return UNIXClientEndpoint(reactor, path, timeout=None), None, b"localhost", target.encode() or b"/"
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise ValueError(f"expected http://HOST…, https://HOST… or unix:/PATH, without a user's name, got {url}")
     port = {"http": 80, "https": 443}[parts.scheme] if parts.port is None else parts.port
     # Its annotation forgets None, which is what connectTCP takes for "as long as it needs".
     endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, parts.hostname, port, timeout=None)  # type: ignore[arg-type]
+    in_http2: IStreamClientEndpoint | None = None
     if parts.scheme == "https":
-        options = optionsForClientTLS(parts.hostname, trust, acceptableProtocols=alpn)
-        endpoint = wrapClientTLS(options, endpoint)
+        both, one = (
+            optionsForClientTLS(parts.hostname, trust, acceptableProtocols=alpn)
+            for alpn in ((b"h2", b"http/1.1"), (b"http/1.1",))
+        )
+        in_http2, endpoint = wrapClientTLS(both, endpoint), wrapClientTLS(one, endpoint)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return endpoint, parts.netloc.encode(), target.encode()
+    return endpoint, in_http2, parts.netloc.encode(), target.encode()
