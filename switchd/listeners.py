@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.protocols.haproxy import proxyEndpoint
 from zope.interface import implementer
 
 from switchd import config
 from switchd.certificates import Certificates, secured
 from switchd.errors import Mistake, UnusableOptions
+from switchd.inherited import Inherited
 from switchd.schema import in_words, join
+
+_PROXIED = "haproxy:"
 
 _IS_TLS = re.compile(r"(haproxy:)*ssl:").match
 
@@ -53,12 +57,22 @@ def _endpoint(text: str, key: str, reactor: Any) -> tuple[IStreamServerEndpoint 
     if not text:
         return None, ()  # a stand-in for one that could not be read; that has been reported
     try:
-        return serverFromString(reactor, text), ()
+        return _made(text, reactor), ()
     except Exception as error:  # each kind of endpoint has its own: no such plugin, bad port, missing certificate
         if isinstance(error, LookupError) and "systemd:" in text:
             return _NotPassed(), ()
         problem = f'"{text}" is no endpoint: {in_words(error)}'
         return None, (Mistake(f"{key}.endpoint", problem),)
+
+
+def _made(text: str, reactor: Any) -> IStreamServerEndpoint:
+    if text.startswith(_PROXIED):
+        # As Twisted's own would do, but with ours in it, if it is.
+        return proxyEndpoint(_made(text.removeprefix(_PROXIED), reactor))
+    endpoint = serverFromString(reactor, text)
+    if isinstance(endpoint, AdoptedStreamServerEndpoint):
+        return Inherited(reactor, endpoint.fileno, endpoint.addressFamily)
+    return endpoint
 
 
 def _certificates(table: config.Listen, folder: Path, reactor: Any) -> tuple[Certificates | None, tuple[Mistake, ...]]:

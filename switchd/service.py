@@ -14,9 +14,10 @@ from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from switchd import events, signals
+from switchd import events, notify, signals
 from switchd.draining import cut, drain
 from switchd.factory import Assembly, SwitchFactory
+from switchd.inherited import IInherited
 from switchd.transports.connections import prepare
 
 ADMIN_SECONDS = 1.0
@@ -76,6 +77,16 @@ class SwitchService(Service):
             text = self._assembly.config.admin.endpoint
             self._listen(self._assembly.admin, self._admin.factory, text, self._listening_privately)
 
+    def startService(self) -> None:
+        """Tell the service manager, once the reactor runs: from then on a signal finds its handler."""
+        super().startService()
+        notify.watchdog(self._reactor)
+        self._reactor.callLater(0, self._tell_if_ready)
+
+    def _tell_if_ready(self) -> None:
+        if not self._why_not_ready():
+            notify.ready(f"{len(self.ports)} listeners")
+
     def _listen(
         self, endpoint: IStreamServerEndpoint, factory: SwitchFactory, text: str, opened: Callable[[Any], object]
     ) -> None:
@@ -98,6 +109,8 @@ class SwitchService(Service):
         prepare(port)
         self.ports.append(port)
         events.log(events.Listening(_described(port)))
+        if self.running:
+            self._tell_if_ready()  # an endpoint that took its time
 
     def _cannot_listen(self, failure: Failure, endpoint: str) -> None:
         sentence = f"switchd: cannot listen on {endpoint}: {_plainly(failure)}"
@@ -115,6 +128,7 @@ class SwitchService(Service):
         The listener of `[admin]` tells about it, and is closed last.
         """
         super().stopService()
+        notify.stopping(self._assembly.config.limits.shutdown_seconds)
         self.factory.draining = True
         stopped = [maybeDeferred(_stop_listening, port) for port in self.ports]
         self.ports = []
@@ -145,8 +159,10 @@ class SwitchService(Service):
 
 
 def _stop_listening(port: Any) -> Any:
-    """Accept those who are waiting for it, whom the system would turn away, and nobody else."""
-    if isinstance(port, Port):
+    """Accept those who are waiting for it, whom the system would turn away, and nobody else.
+
+    Where the socket outlives us they are left to who comes next."""
+    if isinstance(port, Port) and not IInherited.providedBy(port):
         port.numberAccepts = port.backlog + 1
         port.doRead()
     return port.stopListening()
