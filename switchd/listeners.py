@@ -68,8 +68,9 @@ def _endpoint(text: str, key: str, reactor: Any) -> tuple[IStreamServerEndpoint 
 def _made(text: str, reactor: Any) -> IStreamServerEndpoint:
     if text.startswith(_PROXIED):
         # As Twisted's own would do, but with ours in it, if it is.
-        return proxyEndpoint(_made(text.removeprefix(_PROXIED), reactor))
-    endpoint = serverFromString(reactor, text)
+        behind: IStreamServerEndpoint = proxyEndpoint(_made(text.removeprefix(_PROXIED), reactor))
+        return behind
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     if isinstance(endpoint, AdoptedStreamServerEndpoint):
         return Inherited(reactor, endpoint.fileno, endpoint.addressFamily)
     return endpoint

@@ -85,7 +85,7 @@ class SwitchService(Service):
 
     def _tell_if_ready(self) -> None:
         if not self._why_not_ready():
-            notify.ready(f"{len(self.ports)} listeners")
+            notify.ready(f"listening on {', '.join(map(_described, self.ports))}")
 
     def _listen(
         self, endpoint: IStreamServerEndpoint, factory: SwitchFactory, text: str, opened: Callable[[Any], object]
