@@ -165,6 +165,12 @@ class Server:
         """Send a signal."""
         self._process.send_signal(number)
 
+    @property
+    def child(self) -> int:
+        """The process that `before` has started."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return int(children.read_text())
+
     def end(self, seconds: float = SECONDS) -> int:
         """Wait for the end."""
         self.status = self._process.wait(seconds)
