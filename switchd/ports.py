@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from operator import eq
 from typing import Any
 
 from attrs import define
@@ -22,7 +21,7 @@ from twisted.internet.tcp import Port
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, providedBy
 
-from switchd.changes import Matched, match
+from switchd.changes import match
 from switchd.listeners import Prepared, has_own_tls, is_inherited
 from switchd.transports.connections import prepare
 
@@ -181,11 +180,6 @@ class Change:
         stays = {id(new): one for one, new in self.kept}
         self.now: list[Open | None] = [stays.get(id(new)) for new in self.wanted]
         self.heir = Heir(reactor, [one for one in before if one not in stays.values()])
-
-    @property
-    def names(self) -> Matched[str, str]:
-        """What is called as before, and what is not."""
-        return match([one.name for one in self._before], [new.name for new in self.wanted], eq)
 
     @property
     def opened(self) -> tuple[IListeningPort, ...]:

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from switchd import config, events, signals
 from switchd.certificates import secured
-from switchd.changes import Matched, match, say_the_same
+from switchd.changes import match, say_the_same
 from switchd.draining import cut, dismiss, drain
 from switchd.errors import ConfigurationError
 from switchd.factory import Assembly, Listener, SwitchFactory, Through, assemble
@@ -180,7 +180,7 @@ class SwitchService(Service):
                 change.undo()
             return events.NotReloaded(before.file, why_not)
         await DeferredList(self._use(changes))
-        return _compared(before, assembly.config, changes[0].names)
+        return _compared(before, assembly.config)
 
     def _adopt(self, assembly: Assembly) -> str:
         """Serve by another configuration. Returns why that cannot be, or ""."""
@@ -270,19 +270,25 @@ class _Private:
         return DeferredList(stopped, consumeErrors=True).addCallback(lambda results: None)
 
 
-def _compared(before: config.Config, now: config.Config, names: Matched[str, str]) -> events.Reloaded:
+def _compared(before: config.Config, now: config.Config) -> events.Reloaded:
     """What a reload has changed."""
     switches = match(before.switch, now.switch, say_the_same)
-    others = ("server", "limits", "admin")
+    listen = match(before.listen, now.listen, lambda one, other: one.endpoint == other.endpoint)
+    http = match(before.http, now.http, say_the_same)
+    others = [name for name in ("server", "limits", "admin") if getattr(before, name) != getattr(now, name)]
+    if any(one.tls != other.tls for one, other in listen.kept):
+        others.append("listen.tls")
+    if http.added or http.ended:
+        others.append("http")
     return events.Reloaded(
         file=now.file,
-        listeners=len(names.kept),
-        opened=names.added,
-        closed=names.ended,
+        listeners=len(listen.kept),
+        opened=tuple(table.endpoint for table in listen.added),
+        closed=tuple(table.endpoint for table in listen.ended),
         switches=len(switches.kept),
         added=tuple(f"{table.path} {table.protocol}" for table in switches.added),
         ended=tuple(f"{table.path} {table.protocol}" for table in switches.ended),
-        others=tuple(name for name in others if getattr(before, name) != getattr(now, name)),
+        others=tuple(others),
     )
 
 
