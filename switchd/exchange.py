@@ -87,7 +87,9 @@ class Exchange(Stream):
         self._received = 0
         self._answered = False
         # Until the stream is closed: the request knows its stream for ever.
-        self._request = Request(self, self, head.headers, head.length)
+        self._request = request = Request(self, self, head.headers, head.length)
+        if self.server.proxies is not None:
+            request.client, request.proxies = self.server.way(session.connection, head.headers)
 
     @property
     def transport(self) -> Exchange:
@@ -132,7 +134,7 @@ class Exchange(Stream):
 
     def refuse(self, error: RequestError) -> None:
         """Answer a request that is over a limit, as far as it has come."""
-        self.server.rejected(self._session.connection, error)
+        self.server.rejected(self._session.connection, error, self._request.client)
         self._stop_deadline()
         self.factory = None
         self._request.method, self._request.clientproto = self._requested.method, VERSION
@@ -284,10 +286,11 @@ class Exchange(Stream):
             headers=self._requested.headers,
             body=b"",
             how="connect",
-            peer=self.getPeer(),
+            peer=self._request.client,
             host=self.getHost(),
             secure=self.isSecure(),
             id=self.server.request_id(self._session.connection),
+            proxies=self._request.proxies,
         )
 
     def _overdue(self) -> None:
@@ -298,7 +301,8 @@ class Exchange(Stream):
 
     def _tell(self, found: negotiation.Candidates, status: int, candidate: negotiation.Candidate | None = None) -> None:
         path = self._requested.path.partition(b"?")[0]
-        self.server.refused(self._session.connection, path, found, status, candidate)
+        client = self._request.client
+        self.server.refused(self._session.connection, client, path, found, status, candidate)
 
     def _undecided(
         self, request: Request, found: negotiation.Candidates, candidate: negotiation.Candidate | None = None

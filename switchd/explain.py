@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.task import Clock
 
 from switchd import http1, messages
@@ -101,7 +101,7 @@ class _Reader(SwitchFactory):
         super().__init__(nothing, self.clock, lambda event: None)
         self.requestFactory = _Read
 
-    def rejected(self, connection: Any, error: RequestError) -> None:
+    def rejected(self, connection: Any, error: RequestError, client: IAddress | None = None) -> None:
         self.error = error
 
 

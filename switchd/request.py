@@ -8,6 +8,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import NO_BODY_CODES, datetimeToString
@@ -38,10 +39,15 @@ def _date(seconds: int) -> bytes:
 
 
 class OrdinaryRequest(server.Request):
-    """What the requests of all versions have in common."""
+    """What the requests of all versions have in common.
+
+    Attributes:
+        proxies: See `switchd.interfaces.Request`.
+    """
 
     channel: Any
     content: Any
+    proxies: tuple[IAddress, ...] = ()
 
     def gotLength(self, length: int | None) -> None:
         """See `twisted.web.http.Request`; there, a body that may be long opens a file before any of it has come."""

@@ -18,7 +18,7 @@ LAYERS = [
     {"errors", "frames"},
     {"calm", "negotiation", "handover", "schema", "events"},
     {"config", "deadlines", "decision", "engines", "messages"},
-    {"certificates"},
+    {"certificates", "forwarded"},
     {"testing", "heads", "listeners", "pages", "pipe", "protocols"},
     {"engine", "fields", "plugins", "request", "routes"},
     {"lazy"},
