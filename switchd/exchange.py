@@ -99,7 +99,7 @@ class Exchange(Stream):
     @property
     def demands(self) -> bool:
         """Whether some path requires a protocol that cannot be here."""
-        return bool(self._session.demands)
+        return bool(self.server.demands)
 
     @property
     def token(self) -> bytes | None:
@@ -124,7 +124,7 @@ class Exchange(Stream):
         """There is no more of it for now: if that is not all, the rest has so much time."""
         if self.open and self.token is None and not (self._complete or self._answered):
             late = RequestError(408, "the body of the request took too long")
-            self._wait(self.server.limits.body_seconds, self.refuse, late)
+            self._wait(self._session.limits.body_seconds, self.refuse, late)
 
     def ended(self, end: engine.Ended) -> None:
         """The end of its body."""
@@ -157,7 +157,7 @@ class Exchange(Stream):
             pass  # it was refused before it was complete
         elif self._requested.length is not None and self._received > self._requested.length:
             self._session.broken(self)
-        elif self._received > self.server.limits.body_bytes:
+        elif self._received > self._session.limits.body_bytes:
             self.refuse(messages.too_long())
         else:
             self._call(self._request.handleContentChunk, data)
@@ -263,7 +263,7 @@ class Exchange(Stream):
         self._decision = decision = Decision(asked, found, decided, undecided, partial(self.cut, frames.INTERNAL_ERROR))
         decision.start()
         if decision.pending:
-            self._wait(self.server.limits.switch_seconds, self._overdue)
+            self._wait(self._session.limits.switch_seconds, self._overdue)
 
     def decline(self) -> None:
         """Wait for a decision no longer, if one is pending: the server stops."""
@@ -294,7 +294,7 @@ class Exchange(Stream):
         )
 
     def _overdue(self) -> None:
-        seconds = self.server.limits.switch_seconds
+        seconds = self._session.limits.switch_seconds
         path = escaped(self._requested.path)
         _log.warn("no decision about a switch on {path} in {seconds} seconds", path=path, seconds=seconds)
         self.decline()

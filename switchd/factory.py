@@ -17,7 +17,20 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from switchd import access, certificates, config, engine, events, http1, http2, listeners, negotiation, plugins, routes
+from switchd import (
+    access,
+    certificates,
+    config,
+    engine,
+    events,
+    exchange,
+    http1,
+    http2,
+    listeners,
+    negotiation,
+    plugins,
+    routes,
+)
 from switchd.deadlines import Deadlines
 from switchd.decision import Verdict
 from switchd.errors import ConfigurationError, Mistake, RequestError
@@ -88,6 +101,19 @@ def _log_mistakes(configuration: config.Config) -> Iterator[Mistake]:
         yield Mistake("server.access_log", f"{folder} is no folder that can be written to")
 
 
+@frozen(eq=False)
+class Listener:
+    """Where connections come in, and what they may take. Who came before it was exchanged keeps the one before.
+
+    Attributes:
+        name: Its endpoint, as configured; "" for what no `[[listen]]` is about.
+        limits: The limits.
+    """
+
+    name: str
+    limits: config.Limits
+
+
 @define(eq=False)
 class Connection:
     """A live connection, as logs, events and shutdown see it.
@@ -95,6 +121,7 @@ class Connection:
     Attributes:
         id: Unique in this process.
         transport: Its transport, until it is lost.
+        listener: Where it came in; with its limits.
         since: When it came, or when it last switched; in the reactor's seconds.
         stack: The tokens that it has gone through; empty while it has only spoken HTTP.
         path: The path of its last switch, escaped; empty before.
@@ -109,6 +136,7 @@ class Connection:
 
     id: str
     transport: Any
+    listener: Listener
     since: float
     _lost: Callable[[Connection, Failure], object]
     stack: tuple[str, ...] = ()
@@ -149,6 +177,7 @@ class SwitchFactory(Site):
         publish: Called with each event that is for the log.
 
     Attributes:
+        listener: For connections that come through no `[[listen]]`.
         entries: All switches, in the order of the file: for resources that tell what there is (`request.site.entries`).
         draining: Whether the server stops: requests that have begun are answered, and nothing is switched any more.
         endings: How many connections have ended in which way since then.
@@ -167,7 +196,7 @@ class SwitchFactory(Site):
             logFormatter=access.combined,
             reactor=reactor,
         )
-        self.limits = assembly.config.limits
+        self.listener = Listener("", assembly.config.limits)
         self.prefer = settings.prefer
         self.advertise = settings.advertise
         self.header = settings.header.encode("latin-1")
@@ -178,6 +207,7 @@ class SwitchFactory(Site):
         self.draining = False
         self.endings: Counter[events.Ending] = Counter()
         self.entries = assembly.routes.entries
+        self.demands = exchange.demands(self.entries)
         h2c = [entry for entry in assembly.routes.entries if http2.TOKEN in entry.tokens]
         self.speaks_h2c = bool(h2c)
         self._h2c_drain_seconds = h2c[0].drain_seconds if h2c else None  # by prior knowledge there is no path
@@ -199,7 +229,7 @@ class SwitchFactory(Site):
 
     def buildProtocol(self, addr: IAddress | None) -> First:  # type: ignore[override]
         """The protocol that gets a connection's first bytes."""
-        return First(self)
+        return First(self, self.listener)
 
     def channel(self) -> http1.Channel:
         """A channel that speaks HTTP/1.1."""
@@ -287,8 +317,10 @@ class SwitchFactory(Site):
             found = self._deadlines[seconds] = Deadlines(self.reactor, seconds)
         return found
 
-    def opened(self, transport: Any) -> Connection:
-        connection = Connection(f"{next(self._ids):x}", transport, self.reactor.seconds(), self._forget)
+    def opened(self, transport: Any, listener: Listener | None = None) -> Connection:
+        connection = Connection(
+            f"{next(self._ids):x}", transport, listener or self.listener, self.reactor.seconds(), self._forget
+        )
         self.connections.add(connection)
         if self._closing is not None:
             before_lost(bottom(transport), self._closing)
@@ -338,7 +370,7 @@ class SwitchFactory(Site):
             verdict: Who has accepted that.
             since: When it came, in the reactor's seconds.
         """
-        own = Connection(asked.id, tunnel, since, self._forget, connection.stack)
+        own = Connection(asked.id, tunnel, connection.listener, since, self._forget, connection.stack)
         self.connections.add(own)
         if self.proxies is not None:
             own.way = Way(asked.peer, asked.proxies)

@@ -50,14 +50,16 @@ class First(TwistedProtocol, Waiter):
 
     Args:
         server: Who made it.
+        listener: Where the connection came in.
     """
 
     server: Server
     transport: Any
     _has_session = False  # in TLS
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, listener: Any) -> None:
         self.server = server
+        self._listener = listener
         self._received = b""
         self._is_over = False
 
@@ -67,8 +69,8 @@ class First(TwistedProtocol, Waiter):
         if ITCPTransport.providedBy(carrier):
             carrier.setTcpNoDelay(True)
         pass_half_close(transport)
-        self._connection = server.opened(transport)
-        self._wait(server.limits.head_seconds, self.finish)
+        self._connection = server.opened(transport, self._listener)
+        self._wait(self._listener.limits.head_seconds, self.finish)
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`. Our SETTINGS need not wait for the client's preface (RFC 9113 section 3.4)."""
@@ -84,7 +86,7 @@ class First(TwistedProtocol, Waiter):
         """
         self._is_over = True
         self.transport.loseConnection()
-        self._wait(self.server.limits.half_closed_seconds, self.transport.abortConnection)
+        self._wait(self._listener.limits.half_closed_seconds, self.transport.abortConnection)
         return False
 
     def dataReceived(self, data: bytes) -> None:
@@ -125,7 +127,7 @@ class First(TwistedProtocol, Waiter):
 
     def _switch(self, data: bytes) -> bool:
         """Switch, if these bytes are a request to. Returns whether they are taken care of."""
-        limits = self.server.limits
+        limits = self._listener.limits
         head = heads.read(data, limits.head_bytes, limits.header_count) if b"pgrade" in data else None
         if head is None or b"upgrade" not in head.fields.names or len(data) - head.length > limits.early_bytes:
             return False

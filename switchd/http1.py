@@ -61,7 +61,6 @@ class Server(Protocol):
     """What a channel needs of whoever made it (`factory.SwitchFactory`)."""
 
     reactor: Any
-    limits: Limits
     advertise: bool
     header: bytes
     draining: bool
@@ -78,8 +77,8 @@ class Server(Protocol):
     def deadlines(self, seconds: float) -> Deadlines:
         """Where to wait for so long."""
 
-    def opened(self, transport: Any) -> Any:
-        """A connection has come; returns what stands for it."""
+    def opened(self, transport: Any, listener: Any = None) -> Any:
+        """A connection has come, through a `[[listen]]` or, None, through none; returns what stands for it."""
 
     def request_id(self, connection: Any) -> str:
         """A name for the next request on it."""
@@ -284,6 +283,7 @@ class Channel(HTTPChannel, Waiter):
     Attributes:
         server: Who made it. Set, like `site` and `factory`, before it is connected.
         connection: What stands for the connection in logs, events and at shutdown.
+        limits: What it may take.
         replay: A request to answer before any that the client sends; None for an ordinary connection.
         foretold: What has been asked already about the first request; None: nothing.
     """
@@ -292,6 +292,7 @@ class Channel(HTTPChannel, Waiter):
     transport: Any
     _networkProducer: Any
     connection: Any = None
+    limits: Limits
     replay: Asked | None = None
     foretold: Foretold | None = None
     # Counted by us, with an answer: so not by twisted.web, which has none.
@@ -308,15 +309,15 @@ class Channel(HTTPChannel, Waiter):
     # The connection
 
     def connectionMade(self) -> None:
-        limits = self.server.limits
-        self.MAX_LENGTH = limits.head_bytes
-        self._optimisticEagerReadSize = limits.early_bytes
-        super().connectionMade()
-        pass_half_close(self.transport)
         if self.connection is None:
             self.connection = self.server.opened(self.transport)
         else:
             self.connection.transport = self.transport  # which may be a TLS session upon the one before
+        self.limits = limits = self.connection.listener.limits
+        self.MAX_LENGTH = limits.head_bytes
+        self._optimisticEagerReadSize = limits.early_bytes
+        super().connectionMade()
+        pass_half_close(self.transport)
         self._wait(limits.head_seconds, self.drop)
         if self.replay is not None and not _is_in_handshake(self.transport):
             self._answer_replay()
@@ -354,7 +355,7 @@ class Channel(HTTPChannel, Waiter):
         if self._lingering or not self._handlingRequest:
             self._close()
         elif self._decision is None:
-            self._wait(self.server.limits.half_closed_seconds, self.drop)
+            self._wait(self.limits.half_closed_seconds, self.drop)
 
     def writeConnectionLost(self) -> None:
         """We have half-closed, lingering; nothing to do."""
@@ -383,7 +384,7 @@ class Channel(HTTPChannel, Waiter):
         else:
             self._networkProducer.resumeProducing()
             self.transport.loseWriteConnection()
-            self._wait(self.server.limits.linger_seconds, self._close)
+            self._wait(self.limits.linger_seconds, self._close)
 
     def drop(self) -> None:
         """Close without an answer, as soon as what was written before is sent."""
@@ -424,7 +425,7 @@ class Channel(HTTPChannel, Waiter):
     def _close(self) -> None:
         self.transport.loseConnection()
         # A server that stops has a time of its own for all, which a slow reader may use.
-        seconds = None if self.server.draining else self.server.limits.half_closed_seconds
+        seconds = None if self.server.draining else self.limits.half_closed_seconds
         self._wait(seconds, self.transport.abortConnection)
 
     # A head
@@ -433,7 +434,7 @@ class Channel(HTTPChannel, Waiter):
         """Answer the requests in front that have come whole and need no thought; the rest is for the line reader."""
         if self.requestFactory is not Request or self.server.draining:
             return data  # somebody wants to make them; or they are the last
-        limits = self.server.limits
+        limits = self.limits
         self._busyReceiving = True  # what comes meanwhile goes behind these, as it does there
         self._buffer = data
         try:
@@ -466,7 +467,7 @@ class Channel(HTTPChannel, Waiter):
     def _begin_head(self, data: bytes) -> None:
         messages.check_first_byte(data)
         self._idle = False
-        self._wait(self.server.limits.head_seconds, partial(self._late, "the head of the request took too long"))
+        self._wait(self.limits.head_seconds, partial(self._late, "the head of the request took too long"))
 
     def _late(self, why: str) -> None:
         self.reject(RequestError(408, why))
@@ -474,7 +475,7 @@ class Channel(HTTPChannel, Waiter):
     def lineReceived(self, line: bytes) -> None:
         if self._idle:
             self._begin_head(line + self.delimiter)
-        if self._receivedHeaderSize + len(line) > self.server.limits.head_bytes:
+        if self._receivedHeaderSize + len(line) > self.limits.head_bytes:
             self.lineLengthExceeded(line)
         super().lineReceived(line)
 
@@ -484,7 +485,7 @@ class Channel(HTTPChannel, Waiter):
         raise RequestError(414, "the request line is longer than this server takes")
 
     def headerReceived(self, line: bytes) -> bool:
-        if self._receivedHeaderCount >= self.server.limits.header_count:
+        if self._receivedHeaderCount >= self.limits.header_count:
             raise RequestError(431, "the request has more header fields than this server takes")
         messages.check_field_line(line)
         valid: bool = super().headerReceived(line)
@@ -500,7 +501,7 @@ class Channel(HTTPChannel, Waiter):
         chosen: bool = super()._maybeChooseTransferDecoder(header, data)
         if header == b"Transfer-Encoding":
             chunk = self.requests[-1].handleContentChunk
-            self._transferDecoder = _BoundedChunks(self.server.limits, chunk, self._finishRequestBody)
+            self._transferDecoder = _BoundedChunks(self.limits, chunk, self._finishRequestBody)
         return chosen
 
     def allHeadersReceived(self) -> None:
@@ -508,10 +509,10 @@ class Channel(HTTPChannel, Waiter):
         self._settle_target(request)
         if self.server.proxies is not None:
             request.client, request.proxies = self.server.way(self.connection, request.fields)
-        if self.length is not None and self.length > self.server.limits.body_bytes:
+        if self.length is not None and self.length > self.limits.body_bytes:
             raise messages.too_long()
         if self.length != 0:
-            self._wait(self.server.limits.body_seconds, partial(self._late, "the body of the request took too long"))
+            self._wait(self.limits.body_seconds, partial(self._late, "the body of the request took too long"))
         super().allHeadersReceived()
 
     def _settle_target(self, request: Request) -> None:
@@ -546,7 +547,7 @@ class Channel(HTTPChannel, Waiter):
 
     def requestDone(self, request: OrdinaryRequest) -> None:
         self._idle = True
-        self._wait(self.server.limits.keepalive_seconds, self.drop)
+        self._wait(self.limits.keepalive_seconds, self.drop)
         super().requestDone(request)
         if self._eof:
             # In a turn of its own: there may be more requests in the line buffer, which are answered first.
@@ -603,10 +604,10 @@ class Channel(HTTPChannel, Waiter):
         )
         decision.start()
         if decision.pending:
-            self._wait(self.server.limits.switch_seconds, partial(self._overdue, request))
+            self._wait(self.limits.switch_seconds, partial(self._overdue, request))
 
     def _overdue(self, request: Request) -> None:
-        seconds = self.server.limits.switch_seconds
+        seconds = self.limits.switch_seconds
         path = escaped(request.path)
         _log.warn("no decision about a switch on {path} in {seconds} seconds", path=path, seconds=seconds)
         self._decline(request)
@@ -631,7 +632,7 @@ class Channel(HTTPChannel, Waiter):
         self._wait(None)
         if verdict is None:
             if self._eof:
-                self._wait(self.server.limits.half_closed_seconds, self.drop)
+                self._wait(self.limits.half_closed_seconds, self.drop)
             request.unclaimed(self.server.switches(request.path), found)
         elif isinstance(verdict.answer, Refuse):
             self._refuse(request, found, verdict.candidate, verdict.answer)

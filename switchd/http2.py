@@ -30,7 +30,7 @@ from zope.interface import implementer
 from switchd import engine, fields, frames, messages
 from switchd.deadlines import Timer
 from switchd.errors import RequestError
-from switchd.exchange import TOKEN, VERSION, Exchange, demands
+from switchd.exchange import TOKEN, VERSION, Exchange
 from switchd.handover import LOOK_SECONDS, is_under_way, pass_half_close
 from switchd.interfaces import IDrain
 from switchd.interfaces import Request as Asked
@@ -49,7 +49,7 @@ class Session(Protocol):
     """One connection that speaks HTTP/2.
 
     Args:
-        server: What is served, and the limits.
+        server: What is served.
         connection: What stands for the connection in logs, events and at shutdown.
         replay: For h2c by Upgrade, the request that asked for it, to be answered on stream 1.
         settings: For h2c by Upgrade, the payload of its `HTTP2-Settings`.
@@ -58,8 +58,8 @@ class Session(Protocol):
         engine: The frames.
         reactor: The clock.
         secure: Whether the connection is encrypted.
+        limits: What it may take.
         addresses: The client's, and the one that it reached.
-        demands: Whether some path requires a protocol that cannot be here.
         linger_seconds: For how long a client that has been told of the end is listened to.
     """
 
@@ -73,10 +73,11 @@ class Session(Protocol):
         self.connection = connection
         self.reactor = server.reactor
         self.secure = False
-        limits = server.limits
+        self.limits = limits = connection.listener.limits
         self.linger_seconds = limits.linger_seconds
+        self._may_connect = server.extended_connect  # as the client is told
         self.engine: engine.Engine = server.engine(
-            limits.streams, limits.head_bytes, server.reactor.seconds, server.extended_connect
+            limits.streams, limits.head_bytes, server.reactor.seconds, self._may_connect
         )
         self._replay = replay
         self._settings = settings
@@ -85,7 +86,6 @@ class Session(Protocol):
         # with the number of those that were taken out before it.
         self._ready: OrderedDict[Any, None] = OrderedDict()
         self._blocked: dict[Any, None] = {}  # those whose window is closed, or that of the connection
-        self.demands = demands(server.entries)
         self._begun: list[Exchange] = []  # in this turn
         self._idle = False  # it has asked for nothing since its last answer
         self._full = False
@@ -110,7 +110,7 @@ class Session(Protocol):
         self.secure = ISSLTransport.providedBy(self.transport)
         self.transport.registerProducer(self, True)
         # Preface and settings have to come in that time, too.
-        self._settled.start(self.server.limits.head_seconds, self.fail, frames.SETTINGS_TIMEOUT, "no SETTINGS")
+        self._settled.start(self.limits.head_seconds, self.fail, frames.SETTINGS_TIMEOUT, "no SETTINGS")
         self._turn(self._begin)
 
     def dataReceived(self, data: bytes) -> None:
@@ -201,12 +201,12 @@ class Session(Protocol):
 
     def _asked(self, event: engine.Asked) -> None:
         number = event.stream
-        if number > self._last or len(self._streams) >= self.server.limits.streams:
+        if number > self._last or len(self._streams) >= self.limits.streams:
             self._reset(number, frames.REFUSED_STREAM)
             return
         try:
-            head = fields.read(event.fields, self.server.limits)
-            if head.protocol is not None and not self.server.extended_connect:
+            head = fields.read(event.fields, self.limits)
+            if head.protocol is not None and not self._may_connect:
                 raise fields.Malformed(":protocol, which has not been offered")  # RFC 8441 section 3
             if head.protocol is not None and self._leaving and not self.server.draining:
                 self._reset(number, frames.REFUSED_STREAM)  # it would have to be left at once
@@ -298,7 +298,7 @@ class Session(Protocol):
 
     def _watch(self, progress: bool) -> None:
         """After a turn: what the connection waits for, and how long."""
-        limits = self.server.limits
+        limits = self.limits
         waits = bool(self._ready or (self._blocked and not all(stream.is_patient for stream in self._blocked)))
         if progress or not waits:
             self._stalled.stop()
@@ -349,12 +349,12 @@ class Session(Protocol):
             self._leaving = True
             self.engine.goaway(frames.LAST_STREAM, frames.NO_ERROR)
             self.engine.ping()
-            self._goodbye.start(self.server.limits.linger_seconds, self._turn, self._say_last)
+            self._goodbye.start(self.limits.linger_seconds, self._turn, self._say_last)
             self.flush_soon()
 
     def _hear_end(self) -> None:
         self._say_last()
-        self._goodbye.start(self.server.limits.half_closed_seconds, self._close)
+        self._goodbye.start(self.limits.half_closed_seconds, self._close)
 
     def _say_last(self) -> None:
         if self._last == frames.LAST_STREAM:
@@ -397,7 +397,7 @@ class Session(Protocol):
         else:
             self.transport.resumeProducing()
             self.transport.loseWriteConnection()
-            self._goodbye.start(self.server.limits.linger_seconds, self._end_lingering)
+            self._goodbye.start(self.limits.linger_seconds, self._end_lingering)
 
     def _end_lingering(self) -> None:
         """The client has had its time, but for a slow reader of a server that stops, which has all that there is."""
@@ -408,7 +408,7 @@ class Session(Protocol):
 
     def _lose(self) -> None:
         self.transport.loseConnection()
-        self._goodbye.start(self.server.limits.half_closed_seconds, self.transport.abortConnection)
+        self._goodbye.start(self.limits.half_closed_seconds, self.transport.abortConnection)
 
     def _lose_streams(self, reason: Failure) -> None:
         for stream in tuple(self._streams.values()):

@@ -80,7 +80,7 @@ class TestSwitch:
             wire.send(b"x" * 1000)
         (connection,) = site.factory.connections
         kept = sum(map(len, connection.protocol._dataBuffer))
-        assert site.factory.limits.early_bytes < kept < site.factory.limits.early_bytes + 10_000
+        assert site.factory.listener.limits.early_bytes < kept < site.factory.listener.limits.early_bytes + 10_000
         switch.decide()
         wire.turn()
         assert len(switch.built[0].heard) == 200_000

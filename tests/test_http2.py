@@ -1050,7 +1050,7 @@ class TestFlow:
         client.ask("/", "POST", body=None)
         client.talk()
         (call,) = [call for call in scheduled if call[0]]
-        assert call[0] == client.site.factory.limits.body_seconds
+        assert call[0] == client.site.factory.listener.limits.body_seconds
 
     def test_five_megabytes_over_an_open_window_cost_no_turn_of_the_reactor_per_frame(self) -> None:
         client = Client(site(Does(lambda request: b"x" * 5 * MB)), settings=WIDE)
@@ -1461,7 +1461,7 @@ class TestFarewell:
         gc.collect()
         assert [one() for one in gone] == [None] * 6
         (waiting,) = client.wire.clock.getDelayedCalls()
-        assert waiting.getTime() == client.site.factory.limits.keepalive_seconds, "it is idle, and nothing else"
+        assert waiting.getTime() == client.site.factory.listener.limits.keepalive_seconds, "it is idle, and nothing else"
 
 
 class TestRace:

@@ -74,7 +74,7 @@ class TestRefused:
         wire = site.connect()
         wire.send(SWITCH)
         assert events == []
-        wire.clock.advance(site.factory.limits.switch_seconds)
+        wire.clock.advance(site.factory.listener.limits.switch_seconds)
         assert events == [refused(503)]
 
     def test_because_the_server_stops(self) -> None:
