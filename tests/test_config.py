@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from switchd import config
 from switchd.config import Admin, Config, Http, HttpTls, Limits, Listen, Server, Switch, parse
 from switchd.protocols.addone import AddOne
+from switchd.protocols.h2c import H2c
 from switchd.protocols.websocket.switch import WebSocket
 from switchd.schema import keys
 
@@ -530,7 +531,9 @@ def test_the_reference_shows_every_default(cls: type) -> None:
     assert list(section) == list(keys(cls))
 
 
-@pytest.mark.parametrize(("protocol", "cls"), [("addone", AddOne.Options), ("websocket", WebSocket.Options)])
+@pytest.mark.parametrize(
+    ("protocol", "cls"), [("addone", AddOne.Options), ("websocket", WebSocket.Options), ("h2c", H2c.Options)]
+)
 def test_the_reference_shows_every_option_of_a_built_in_and_its_default(protocol: str, cls: type) -> None:
     (table,) = [table for table in tomllib.loads(REFERENCE.read_text())["switch"] if table["protocol"] == protocol]
     shown = {key: value for key, value in table.items() if key not in config.RESERVED}

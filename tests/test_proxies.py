@@ -166,14 +166,6 @@ class TestEvents:
 class TestAfterASwitch:
     """From then on a connection is one client's, and what that says of others is its own word."""
 
-    def test_http2_by_upgrade(self) -> None:
-        made = site(settings=TRUSTING)
-        client = Client(made, upgrade=HEAD % b"/" + SAID)
-        if not client.switched.startswith(b"HTTP/1.1 101"):
-            pytest.skip("h2c is not spoken through proxies")
-        client.get(headers=[("forwarded", "for=203.0.113.6")])
-        assert [events.address(request.client) for request in seen(made)] == [CLIENT, CLIENT]
-
     def test_http_again_in_tls(self, tmp_path: Path) -> None:
         key, certificate = write_certificate(tmp_path)
         clock = Clock()
