@@ -17,7 +17,7 @@ LAYERS = [
     {"access", "interfaces", "memory", "signals", "transports"},
     {"errors", "frames"},
     {"calm", "negotiation", "handover", "schema", "events"},
-    {"config", "deadlines", "decision", "engines", "messages"},
+    {"config", "deadlines", "decision", "engines", "haproxy", "messages"},
     {"certificates", "forwarded"},
     {"testing", "heads", "listeners", "pages", "pipe", "protocols"},
     {"engine", "fields", "plugins", "request", "routes"},
