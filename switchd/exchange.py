@@ -106,6 +106,10 @@ class Exchange(Stream):
         """The protocol that it asks for."""
         return self._requested.protocol
 
+    @property
+    def _path(self) -> bytes:
+        return self._requested.path.partition(b"?")[0]
+
     def isSecure(self) -> bool:
         """Whether the connection is encrypted."""
         return bool(self._session.secure)
@@ -191,7 +195,7 @@ class Exchange(Stream):
         del self._request
 
     def _failed(self) -> None:
-        _log.failure("An application failed on {path}", path=escaped(self._requested.path))
+        _log.failure("An application failed on {path}", path=escaped(self._path))
 
     # What a request calls
 
@@ -278,11 +282,10 @@ class Exchange(Stream):
         request.answer(503, (), b"The server could not decide about the switch in time.\n")
 
     def _asked(self) -> Asked:
-        path = self._requested.path
         return Asked(
             method=self._requested.method,
-            target=path,
-            path=unquote_to_bytes(path.partition(b"?")[0]),
+            target=self._requested.path,
+            path=unquote_to_bytes(self._path),
             headers=self._requested.headers,
             body=b"",
             how="connect",
@@ -295,14 +298,13 @@ class Exchange(Stream):
 
     def _overdue(self) -> None:
         seconds = self._session.limits.switch_seconds
-        path = escaped(self._requested.path)
+        path = escaped(self._path)
         _log.warn("no decision about a switch on {path} in {seconds} seconds", path=path, seconds=seconds)
         self.decline()
 
     def _tell(self, found: negotiation.Candidates, status: int, candidate: negotiation.Candidate | None = None) -> None:
-        path = self._requested.path.partition(b"?")[0]
         client = self._request.client
-        self.server.refused(self._session.connection, client, path, found, status, candidate)
+        self.server.refused(self._session.connection, client, self._path, found, status, candidate)
 
     def _undecided(
         self, request: Request, found: negotiation.Candidates, candidate: negotiation.Candidate | None = None

@@ -382,7 +382,8 @@ class SwitchFactory(Site):
         self._became(own, verdict.candidate.upgrade, asked.path, entry.path, least)
 
     def rejected(self, connection: Connection, error: RequestError, client: IAddress | None = None) -> None:
-        self.tell(events.Rejected(connection.id, events.address(client or connection.client), error.status, error.why))
+        peer = events.address(client or connection.client)
+        self.tell(events.Rejected(connection.id, peer, error.status, events.escaped(error.why)))
 
     def dropped(self, connection: Connection, client: IAddress, path: bytes) -> None:
         self.tell(events.Dropped(connection.id, events.address(client), events.escaped(path)))

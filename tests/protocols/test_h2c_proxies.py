@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from attrs import evolve
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs
 
 from switchd import events
 from switchd.interfaces import Accept, Context, Header, Offer, Request
@@ -105,13 +105,9 @@ class TestServer:
         wire.reset()
 
     def test_it_is_logged(self) -> None:
-        found: list[Any] = []
-        globalLogPublisher.addObserver(found.append)
-        try:
+        with capturedLogs() as found:
             wire = self.site().connect()
             wire.send(self.ASK + b"X-Forwarded-Host: example.com\r\n\r\n")
-        finally:
-            globalLogPublisher.removeObserver(found.append)
         (event,) = [event for event in found if event["log_namespace"] == "switchd.protocols.h2c"]
         assert (event["mode"], event["id"].partition(".")[0]) == ("never", "1")
         wire.reset()
