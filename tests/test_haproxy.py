@@ -83,11 +83,11 @@ def test_whatever_it_is_nothing_fails(parts: list[bytes], before: bytes) -> None
 
 
 def test_an_endpoint_has_it_by_its_name() -> None:
-    (made,), mistakes = listeners.endpoints([config.Listen("haproxy:tcp:0")], Path(), reactor)[:2]
-    assert (type(made), mistakes) == (Proxied, ())
-    assert isinstance(made, Proxied)
-    assert isinstance(made.endpoint, TCP4ServerEndpoint)
-    _, (mistake,) = listeners.endpoints([config.Listen("haproxy:nothing:0", "listen[0]")], Path(), reactor)
+    (made,), mistakes = listeners.prepare([config.Listen("haproxy:tcp:0")], Path(), reactor)
+    assert mistakes == ()
+    assert isinstance(made.endpoint, Proxied)
+    assert isinstance(made.endpoint.endpoint, TCP4ServerEndpoint)
+    _, (mistake,) = listeners.prepare([config.Listen("haproxy:nothing:0", "listen[0]")], Path(), reactor)
     assert mistake.problem.startswith('"haproxy:nothing:0" is no endpoint')
 
 

@@ -122,6 +122,16 @@ class TestServer:
         assert [request.proxies for request in page.requests] == [(CLIENT,)] * 2
         end_all()
 
+    def test_also_if_the_proxy_is_trusted_later_only(self) -> None:
+        made = self.site("always")
+        client = Client(made, upgrade=HEAD % b"/")
+        trusting = self.site(settings=self.TRUSTING).factory
+        made.factory.proxies = trusting.proxies
+        client.get(headers=[("forwarded", "for=203.0.113.6")])
+        page: Any = made.page
+        assert [request.client for request in page.requests] == [CLIENT, CLIENT]
+        end_all()
+
     def test_a_proxy_that_speaks_http2_itself_is_no_tunnel(self) -> None:
         made = self.site("never", self.TRUSTING)
         client = Client(made)
