@@ -13,7 +13,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from zope.interface import implementer
 
-from switchd import config
+from switchd import config, haproxy
 from switchd.certificates import Certificates
 from switchd.changes import NOTHING, Made
 from switchd.errors import Mistake, UnusableOptions
@@ -94,7 +94,8 @@ def _endpoint(text: str, key: str, reactor: Any) -> tuple[IStreamServerEndpoint 
     if not text:
         return None, ()  # a stand-in for one that could not be read; that has been reported
     try:
-        return serverFromString(reactor, text), ()
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text.removeprefix(haproxy.PREFIX))
+        return haproxy.Proxied(endpoint) if text.startswith(haproxy.PREFIX) else endpoint, ()
     except Exception as error:  # each kind of endpoint has its own: no such plugin, bad port, missing certificate
         if isinstance(error, LookupError) and is_inherited(text):
             return _NotPassed(), ()
