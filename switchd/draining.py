@@ -24,6 +24,7 @@ from switchd.factory import Connection, SwitchFactory
 from switchd.first import First
 from switchd.handover import LOOK_SECONDS, close_when_sent, handover, is_under_way, pass_half_close
 from switchd.http1 import Channel
+from switchd.http2 import Session
 from switchd.interfaces import IDrain
 
 FIRST_SECONDS = 1.0
@@ -71,6 +72,20 @@ def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None
         factory.tell(events.Drained(seconds=reactor.seconds() - since, **counts))
 
     return empty.addCallback(over)
+
+
+def dismiss(connections: Iterable[Connection]) -> None:
+    """Close those that speak HTTP, each after what it is being answered: nobody listens any more where they came in.
+
+    What has switched stays, and so do the streams of HTTP/2 that are open. Who has not asked for anything yet has
+    something to ask.
+    """
+    for connection in tuple(connections):
+        match connection.protocol:
+            case Channel() as channel:
+                channel.finish(patiently=True)
+            case Session() as session:
+                session.leave()
 
 
 def _tell(factory: SwitchFactory, connections: Iterable[Connection], seconds: float, reactor: Any) -> list[Any]:

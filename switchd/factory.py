@@ -12,7 +12,9 @@ from typing import Any, cast
 from attrs import define, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, ISSLTransport, IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress, ISSLTransport
+from twisted.internet.protocol import Factory
+from twisted.python import log
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
@@ -31,12 +33,16 @@ from switchd import (
     plugins,
     routes,
 )
+from switchd.changes import NOTHING, Made
 from switchd.deadlines import Deadlines
 from switchd.decision import Verdict
 from switchd.errors import ConfigurationError, Mistake, RequestError
 from switchd.first import First
+from switchd.forwarded import Proxies, Way
 from switchd.handover import before_lost, bottom, occupant, pass_half_close, when_lost
+from switchd.interfaces import Header
 from switchd.interfaces import Request as Asked
+from switchd.listeners import Prepared
 from switchd.memory import Memory
 from switchd.negotiation import Entry
 
@@ -57,38 +63,51 @@ class Assembly:
     Attributes:
         config: The configuration.
         routes: What is served where.
-        endpoints: Where to listen, in the order of `config.listen`.
+        listeners: Where to listen, in the order of `config.listen`.
         broken: Plugin files that could not be imported, of anybody. Nothing here needs them: no reason not to start.
         admin: Where metrics and health are told; None: nowhere.
     """
 
     config: config.Config
     routes: routes.Routes
-    endpoints: tuple[IStreamServerEndpoint, ...]
+    listeners: tuple[Prepared, ...]
     broken: tuple[plugins.BrokenFile, ...] = ()
-    admin: IStreamServerEndpoint | None = None
+    admin: Prepared | None = None
+
+    def made(self) -> tuple[Made[Any, Entry], Made[Any, IResource], Made[Any, Prepared]]:
+        """What was made of each `[[switch]]`, `[[http]]` and `[[listen]]`."""
+        return (
+            Made(self.config.switch, self.routes.entries),
+            Made(self.config.http, [resource for _, resource in self.routes.resources]),
+            Made(self.config.listen, self.listeners),
+        )
 
 
-def assemble(configuration: config.Config, mistakes: Iterable[Mistake], reactor: Any) -> Assembly:
+def assemble(
+    configuration: config.Config, mistakes: Iterable[Mistake], reactor: Any, before: Assembly | None = None
+) -> Assembly:
     """Make what a configuration names.
 
     Args:
         configuration: As `config.load` returned it.
         mistakes: Likewise.
         reactor: What plugins and WSGI applications get.
+        before: What is in use. What was made of its tables goes on for those that say the same. None: nothing is.
 
     Raises:
         ConfigurationError: With all mistakes, those of `config.load` and those found here.
     """
     found = plugins.find()
-    entries, in_switches = plugins.bind(configuration.switch, found, reactor, configuration.folder)
-    made, in_resources = routes.resources(configuration.http, configuration.folder, reactor)
-    endpoints, in_listeners = listeners.endpoints(configuration.listen, configuration.folder, reactor)
+    folder = configuration.folder
+    switches, resources, open_ones = (NOTHING, NOTHING, NOTHING) if before is None else before.made()
+    entries, in_switches = plugins.bind(configuration.switch, found, reactor, folder, switches)
+    made, in_resources = routes.resources(configuration.http, folder, reactor, resources)
+    prepared, in_listeners = listeners.prepare(configuration.listen, folder, reactor, open_ones)
     admin, in_admin = listeners.private(configuration.admin, reactor)
     everything = (*mistakes, *_log_mistakes(configuration), *in_listeners, *in_resources, *in_switches, *in_admin)
     if everything:
         raise ConfigurationError(configuration.file, everything)
-    return Assembly(configuration, routes.Routes(entries, made), endpoints, found.broken, admin)
+    return Assembly(configuration, routes.Routes(entries, made), prepared, found.broken, admin)
 
 
 def _log_mistakes(configuration: config.Config) -> Iterator[Mistake]:
@@ -97,6 +116,12 @@ def _log_mistakes(configuration: config.Config) -> Iterator[Mistake]:
     folder = (configuration.folder / log).parent
     if log not in ("", "-") and not os.access(folder, os.W_OK):
         yield Mistake("server.access_log", f"{folder} is no folder that can be written to")
+
+
+def _log_path(configuration: config.Config) -> str | None:
+    """The file of the access log; None: there is none of its own."""
+    log = configuration.server.access_log
+    return None if log in ("", "-") else str(configuration.folder / log)
 
 
 @frozen(eq=False)
@@ -128,6 +153,8 @@ class Connection:
             is.
         ending: How it is to end, now that the server stops. None: the server does not.
         left: Whether we have shut down our side of it, for that reason.
+        way: How the request came by which it last switched: from then on it is that client's, and what is said in it of
+            others is the client's own word. None: each request may be another client's; or no proxies are trusted.
     """
 
     id: str
@@ -141,11 +168,18 @@ class Connection:
     drain_seconds: float | None = None
     ending: events.Ending | None = None
     left: bool = False
+    way: Way | None = None
+
+    @property
+    def client(self) -> IAddress:
+        """Whose it is: the client's address or, as long as it may be that of several, the nearest proxy's."""
+        address: IAddress = self.transport.getPeer() if self.way is None else self.way.client
+        return address
 
     @property
     def peer(self) -> str:
-        """The client's address."""
-        return events.address(self.transport.getPeer())
+        """The same, for people."""
+        return events.address(self.client)
 
     @property
     def protocol(self) -> Any:
@@ -155,6 +189,33 @@ class Connection:
     def lost(self, reason: Failure) -> None:
         """It is over."""
         self._lost(self, reason)
+
+
+class Through(Factory):
+    """What a listener leads to: HTTP/1.1 that can switch.
+
+    Args:
+        factory: Serves what comes.
+        listener: Where it comes in.
+    """
+
+    noisy = False
+
+    def __init__(self, factory: SwitchFactory, listener: Listener) -> None:
+        self._factory = factory
+        self._listener = listener
+
+    def buildProtocol(self, addr: IAddress | None) -> First:
+        """The protocol that gets a connection's first bytes."""
+        return First(self._factory, self._listener)
+
+    def doStart(self) -> None:
+        """See `IProtocolFactory`."""
+        self._factory.doStart()
+
+    def doStop(self) -> None:
+        """See `IProtocolFactory`."""
+        self._factory.doStop()
 
 
 class SwitchFactory(Site):
@@ -177,7 +238,6 @@ class SwitchFactory(Site):
     def __init__(
         self, assembly: Assembly, reactor: Any, publish: Callable[[events.Logged], object] = events.log
     ) -> None:
-        settings = assembly.config.server
         super().__init__(
             routes.Root(assembly.routes),
             requestFactory=http1.Request,
@@ -185,33 +245,59 @@ class SwitchFactory(Site):
             logFormatter=access.combined,
             reactor=reactor,
         )
-        self.listener = Listener("", assembly.config.limits)
-        self.prefer = settings.prefer
-        self.advertise = settings.advertise
-        self.header = settings.header.encode("latin-1")
-        self.engine = engine.named(settings.http2_engine)
-        self.extended_connect = settings.extended_connect
         self.connections: set[Connection] = set()
         self.draining = False
         self.endings: Counter[events.Ending] = Counter()
-        self.entries = assembly.routes.entries
-        self.demands = exchange.demands(self.entries)
-        h2c = [entry for entry in assembly.routes.entries if http2.TOKEN in entry.tokens]
-        self.speaks_h2c = bool(h2c)
-        self._h2c_drain_seconds = h2c[0].drain_seconds if h2c else None  # by prior knowledge there is no path
         self._log = publish
         self._listeners: tuple[events.Listener, ...] = ()
         self._closing: Callable[[Any], object] | None = None
         self._forget = self._lost  # one bound method for all connections
-        self._assembled = assembly.routes
-        self._candidates: Memory[Any, negotiation.Candidates] = Memory(MOST_REMEMBERED)
-        self._switches: Memory[bytes, tuple[Entry, ...]] = Memory(MOST_REMEMBERED)
         self._deadlines: dict[float, Deadlines] = {}  # as many as `limits` has different times
         self._ids = count(1)
         self._requests = count(1)
         self._waiting: list[Deferred[None]] = []
-        if settings.access_log not in ("", "-"):
-            self.logPath = str(assembly.config.folder / settings.access_log)
+        self._use(assembly)
+
+    def use(self, assembly: Assembly) -> None:
+        """Go on with another configuration: for all that is asked from now on, also on connections that there are.
+
+        What has switched is left alone, as are the limits of those who are here. The access log is opened anew.
+
+        Raises:
+            OSError: The access log cannot be opened. Nothing has been changed.
+        """
+        if not self.numPorts:
+            self._use(assembly)
+            return
+        path = _log_path(assembly.config)
+        opened = self._openLogFile(path) if path else log.logfile
+        before, had_own = self.logFile, self.logPath is not None
+        self._use(assembly)
+        self.logFile = opened
+        if had_own:
+            before.close()
+        # Of other limits there may be other waits.
+        self._deadlines = {seconds: waits for seconds, waits in self._deadlines.items() if not waits.is_idle}
+
+    def _use(self, assembly: Assembly) -> None:
+        settings = assembly.config.server
+        self.resource = routes.Root(assembly.routes)
+        self.listener = Listener("", assembly.config.limits)
+        self.prefer = settings.prefer
+        self.advertise = settings.advertise
+        self.header = settings.header.encode("latin-1")
+        self.proxies = Proxies.named(settings.trusted_proxies, settings.forwarded_header)
+        self.engine = engine.named(settings.http2_engine)
+        self.extended_connect = settings.extended_connect
+        self.entries = assembly.routes.entries
+        self.demands = exchange.demands(self.entries)
+        h2c = [entry for entry in self.entries if http2.TOKEN in entry.tokens]
+        self.speaks_h2c = bool(h2c)
+        self._h2c_drain_seconds = h2c[0].drain_seconds if h2c else None  # by prior knowledge there is no path
+        self._routes = assembly.routes
+        self._candidates: Memory[Any, negotiation.Candidates] = Memory(MOST_REMEMBERED)
+        self._switches: Memory[bytes, tuple[Entry, ...]] = Memory(MOST_REMEMBERED)
+        self.logPath = _log_path(assembly.config)
         self._logs_access = settings.access_log != ""
         self._logs_switches = settings.switch_log
 
@@ -294,7 +380,7 @@ class SwitchFactory(Site):
         """Remembered likewise."""
         found = self._switches.get(path)
         if found is None:
-            found = self._assembled.switches(path)
+            found = self._routes.switches(path)
             if len(path) <= REMEMBERED_BYTES:
                 self._switches.keep(path, found)
         return found
@@ -318,8 +404,16 @@ class SwitchFactory(Site):
     def request_id(self, connection: Connection) -> str:
         return f"{connection.id}.{next(self._requests):x}"
 
+    def way(self, connection: Connection, headers: Iterable[Header]) -> Way:
+        if connection.way is not None:
+            return connection.way
+        peer = connection.transport.getPeer()
+        return Way(peer) if self.proxies is None else self.proxies.way(peer, headers)
+
     def switched(self, connection: Connection, asked: Asked, verdict: Verdict) -> None:
         entry = verdict.candidate.entry
+        if self.proxies is not None:
+            connection.way = Way(asked.peer, asked.proxies)
         self._became(connection, verdict.candidate.upgrade, asked.path, entry.path, entry.drain_seconds)
 
     def _became(
@@ -352,6 +446,8 @@ class SwitchFactory(Site):
         """
         own = Connection(asked.id, tunnel, connection.listener, since, self._forget, connection.stack)
         self.connections.add(own)
+        if self.proxies is not None:
+            own.way = Way(asked.peer, asked.proxies)
         when_lost(tunnel, own.lost)
         # What it is a stream of will not be there for longer than that may be.
         entry = verdict.candidate.entry
@@ -359,31 +455,34 @@ class SwitchFactory(Site):
         least = min((seconds for seconds in both if seconds is not None), default=None)
         self._became(own, verdict.candidate.upgrade, asked.path, entry.path, least)
 
-    def rejected(self, connection: Connection, error: RequestError) -> None:
-        self.tell(events.Rejected(connection.id, connection.peer, error.status, error.why))
+    def rejected(self, connection: Connection, error: RequestError, client: IAddress | None = None) -> None:
+        peer = events.address(client or connection.client)
+        self.tell(events.Rejected(connection.id, peer, error.status, events.escaped(error.why)))
 
-    def dropped(self, connection: Connection, path: bytes) -> None:
-        self.tell(events.Dropped(connection.id, connection.peer, events.escaped(path)))
+    def dropped(self, connection: Connection, client: IAddress, path: bytes) -> None:
+        self.tell(events.Dropped(connection.id, events.address(client), events.escaped(path)))
 
     def refused(
         self,
         connection: Connection,
+        client: IAddress,
         path: bytes,
         found: negotiation.Candidates,
         status: int,
         candidate: negotiation.Candidate | None = None,
     ) -> None:
         if self._listeners:
-            self._tell(events.Refused(*self._offered(connection, path, found, candidate), status))
+            self._tell(events.Refused(*self._offered(connection, client, path, found, candidate), status))
 
-    def ignored(self, connection: Connection, path: bytes, found: negotiation.Candidates) -> None:
+    def ignored(self, connection: Connection, client: IAddress, path: bytes, found: negotiation.Candidates) -> None:
         if self._listeners:
             reason = "declined" if found.found else found.rule.name.lower()
-            self._tell(events.Ignored(*self._offered(connection, path, found, None), reason))
+            self._tell(events.Ignored(*self._offered(connection, client, path, found, None), reason))
 
     def _offered(
         self,
         connection: Connection,
+        client: IAddress,
         path: bytes,
         found: negotiation.Candidates,
         candidate: negotiation.Candidate | None,
@@ -393,15 +492,17 @@ class SwitchFactory(Site):
         matching = (asked.entry,) if asked else self.switches(path)
         offers = (candidate.upgrade,) if candidate else tuple(map(bytes, found.offers[:MOST_OFFERS_TOLD]))
         route = matching[0].path if matching else ""
-        return connection.id, connection.peer, events.escaped(path), route, tuple(map(events.escaped, offers))
+        return connection.id, events.address(client), events.escaped(path), route, tuple(map(events.escaped, offers))
 
     def resume(self, connection: Connection, asked: Asked) -> http1.Channel:
+        connection.way = Way(asked.peer, asked.proxies)  # whoever will be trusted after the next reload
         channel = self.channel()
         channel.connection = connection
         channel.replay = asked
         return channel
 
     def resume_http2(self, connection: Connection, asked: Asked, settings: bytes | None) -> http2.Session:
+        connection.way = Way(asked.peer, asked.proxies)
         if settings is None:
             # Agreed on by ALPN, which opens no stream for an answer: the client asks again, on one of its own.
             self._became(connection, b"h2", asked.path)
