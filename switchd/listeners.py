@@ -90,12 +90,17 @@ def private(admin: config.Admin, reactor: Any) -> tuple[Prepared | None, tuple[M
     return None if endpoint is None else Prepared(config.Listen(admin.endpoint, "admin"), endpoint), wrong
 
 
+def made(text: str, reactor: Any) -> IStreamServerEndpoint:
+    """The endpoint that a text describes. Raises whatever its kind raises for a text that is wrong."""
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, text.removeprefix(haproxy.PREFIX))
+    return haproxy.Proxied(endpoint) if text.startswith(haproxy.PREFIX) else endpoint
+
+
 def _endpoint(text: str, key: str, reactor: Any) -> tuple[IStreamServerEndpoint | None, tuple[Mistake, ...]]:
     if not text:
         return None, ()  # a stand-in for one that could not be read; that has been reported
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, text.removeprefix(haproxy.PREFIX))
-        return haproxy.Proxied(endpoint) if text.startswith(haproxy.PREFIX) else endpoint, ()
+        return made(text, reactor), ()
     except Exception as error:  # each kind of endpoint has its own: no such plugin, bad port, missing certificate
         if isinstance(error, LookupError) and is_inherited(text):
             return _NotPassed(), ()
