@@ -91,25 +91,26 @@ def private(admin: config.Admin, reactor: Any) -> tuple[Prepared | None, tuple[M
     return None if endpoint is None else Prepared(config.Listen(admin.endpoint, "admin"), endpoint), wrong
 
 
+def made(text: str, reactor: Any) -> IStreamServerEndpoint:
+    """The endpoint that a text describes. Raises whatever its kind raises for a text that is wrong."""
+    if text.startswith(haproxy.PREFIX):
+        return haproxy.Proxied(made(text.removeprefix(haproxy.PREFIX), reactor))
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    if isinstance(endpoint, AdoptedStreamServerEndpoint):
+        return Inherited(reactor, endpoint.fileno, endpoint.addressFamily)
+    return endpoint
+
+
 def _endpoint(text: str, key: str, reactor: Any) -> tuple[IStreamServerEndpoint | None, tuple[Mistake, ...]]:
     if not text:
         return None, ()  # a stand-in for one that could not be read; that has been reported
     try:
-        return _made(text, reactor), ()
+        return made(text, reactor), ()
     except Exception as error:  # each kind of endpoint has its own: no such plugin, bad port, missing certificate
         if isinstance(error, LookupError) and is_inherited(text):
             return _NotPassed(), ()
         problem = f'"{text}" is no endpoint: {in_words(error)}'
         return None, (Mistake(f"{key}.endpoint", problem),)
-
-
-def _made(text: str, reactor: Any) -> IStreamServerEndpoint:
-    if text.startswith(haproxy.PREFIX):
-        return haproxy.Proxied(_made(text.removeprefix(haproxy.PREFIX), reactor))
-    endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
-    if isinstance(endpoint, AdoptedStreamServerEndpoint):
-        return Inherited(reactor, endpoint.fileno, endpoint.addressFamily)
-    return endpoint
 
 
 def _certificates(table: config.Listen, folder: Path, reactor: Any) -> tuple[Certificates | None, tuple[Mistake, ...]]:

@@ -14,7 +14,6 @@ from typing import Any
 
 from attrs import define
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Port
@@ -23,7 +22,7 @@ from zope.interface import directlyProvides, providedBy
 
 from switchd.changes import match
 from switchd.inherited import IInherited
-from switchd.listeners import Prepared, has_own_tls, is_inherited
+from switchd.listeners import Prepared, has_own_tls, is_inherited, made
 from switchd.transports.connections import prepare
 
 
@@ -132,7 +131,7 @@ class Ports:
         if heir.is_poor or is_inherited(prepared.name):
             return prepared.endpoint.listen(door)
         heir.name = prepared.name
-        return serverFromString(heir, prepared.name).listen(door)
+        return made(prepared.name, heir).listen(door)
 
     def use(self, change: Change) -> list[Deferred[Any]]:
         """Do what is left of a change. Returns what fires when each port that has no place in it is closed."""
