@@ -85,7 +85,16 @@ def _up_to(most: float) -> Callable[[str], Any]:
 def _make_certificate(folder: Path) -> None:
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
-        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"],
+        + [
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            "key.pem",
+            "-out",
+            "cert.pem",
+        ],
         cwd=folder,
         check=True,
         capture_output=True,
@@ -93,7 +102,9 @@ def _make_certificate(folder: Path) -> None:
 
 
 def _page(plan: Plan, found: Found) -> str:
-    command = f"python -m benchmarks.soak --minutes {plan.minutes:g} --connections {plan.connections} --rate {plan.rate}"
+    command = (
+        f"python -m benchmarks.soak --minutes {plan.minutes:g} --connections {plan.connections} --rate {plan.rate}"
+    )
     failures = "".join(f"- **failed**: {failure}\n" for failure in found.failures) or "Nothing has failed.\n"
     about = f"{date.today().isoformat()}, {report.machine()}: `{command}`\n"
     return f"{about}\n{report.markdown(HEADER, list(found.figures))}\n{failures}"

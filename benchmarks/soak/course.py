@@ -32,11 +32,11 @@ from benchmarks.soak.server import Look, Server
 
 MOST_GROWTH = 8 << 20
 """Bytes that the server's memory may grow by, from the end of the warm-up to the end. The allocators give memory back in
-whole pieces of up to a MiB, so a few are always on their way. In the full run that is less than 40 bytes a switch; the
-smallest Python object that holds anything, forgotten at each switch, is more than that."""
+whole pieces of up to a MiB, of which some are always in use in part. In the full run it is less than 40 bytes a switch:
+the smallest Python object that holds anything, forgotten at each switch, is more than that."""
 
 AT_ONCE = 200
-"""Clients that are in the middle of coming or going, at most; where the machine is too slow for the rate, fewer come."""
+"""Clients that are in the middle of coming or going, at most: where the machine is too slow for the rate, fewer come."""
 
 TICK_SECONDS = 0.02
 ROUND_SECONDS = 30.0
@@ -374,15 +374,11 @@ class Course:
         )
         found.figure("vanished", f"{self._vanished:,}; fell silent: {plan.silent}, again after each pause")
         found.figure("answers to those that stay", f"{sum(one.language.answers for one in self._standing):,}")
-        found.figure(
-            "time on the CPU",
-            f"server {100 * (busy.cpu - before.cpu) / seconds:.0f} % of a core, clients {100 * client_cpu / seconds:.0f} %",
-        )
+        server_share, client_share = (100 * cpu / seconds for cpu in (busy.cpu - before.cpu, client_cpu))
+        found.figure("time on the CPU", f"server {server_share:.0f} % of a core, clients {client_share:.0f} %")
         found.figure("descriptors, before and after", f"{before.descriptors:,} and {after.descriptors:,}")
-        found.figure(
-            "memory, before and after",
-            f"{before.memory / 2**20:.1f} and {after.memory / 2**20:.1f} MiB: {growth / max(1, visits):+.1f} bytes a switch",
-        )
+        found.figure("memory, before and after", f"{before.memory / 2**20:.1f} and {after.memory / 2**20:.1f} MiB")
+        found.figure("growth", f"{growth / max(1, visits):+.1f} bytes a switch")
         found.check(
             after.descriptors == before.descriptors,
             f"descriptors have grown: {before.descriptors} before, {after.descriptors} after",
@@ -416,9 +412,9 @@ class Course:
         else:
             self.found.figure("by the server's log", drained[1])
             self.found.check(drained[1].endswith("0 cut, 0 lost"), f"by the log: {drained[1]}")
-        bad = [line for line in log.splitlines() if re.search(r"Traceback|Unhandled|#(warn|error|critical)\]", line)]
+        bad = re.findall(r"^.*(?:Traceback|Unhandled|#(?:error|critical)\]).*$", log, re.MULTILINE)
+        self.found.figure("errors in the log", str(len(bad)))
         self.found.check(not bad, f"{len(bad)} lines of the log are about something wrong, the first is {bad[:1]}")
-        self.found.figure("lines in the log, of warnings or worse", str(len(bad)))
 
 
 class _Noting:

@@ -99,8 +99,9 @@ class WebSocket:
             if code == PING:
                 reply += frame(PONG, payload)
             elif code == CLOSE:
-                reply += frame(CLOSE, payload)
-                self.has_goodbye = int.from_bytes(payload[:2]) == GOING_AWAY
+                if not self.has_goodbye:
+                    reply += frame(CLOSE, payload)
+                    self.has_goodbye = int.from_bytes(payload[:2]) == GOING_AWAY
             elif payload == self._message:
                 self.answers += 1
             else:
