@@ -21,6 +21,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, providedBy
 
 from switchd.changes import match
+from switchd.inherited import IInherited
 from switchd.listeners import Prepared, has_own_tls, is_inherited, made
 from switchd.transports.connections import prepare
 
@@ -102,7 +103,6 @@ class Ports:
     def __init__(self, reactor: Any) -> None:
         self.open: tuple[Open, ...] = ()
         self._reactor = reactor
-        self._inherited: set[str] = set()  # what has been taken of systemd's
 
     async def change(self, wanted: Iterable[Prepared], inside: Callable[[Prepared], Any]) -> Change:
         """Open what is to be open and is not. All the rest of it is for the caller to do (`use`), or to undo.
@@ -128,11 +128,7 @@ class Ports:
         return change
 
     def _listen(self, prepared: Prepared, door: Door, heir: Heir) -> Any:
-        if is_inherited(prepared.name):
-            if prepared.name in self._inherited:
-                raise LookupError("a socket that systemd has passed can be taken only once; restart the service")
-            self._inherited.add(prepared.name)
-        if heir.is_poor:
+        if heir.is_poor or is_inherited(prepared.name):
             return prepared.endpoint.listen(door)
         heir.name = prepared.name
         return made(prepared.name, heir).listen(door)
@@ -273,9 +269,6 @@ class Heir:
             os.chmod(address, mode)
 
 
-MOST_WAITING = 4096
-"""That the system keeps until they are accepted, of a socket of which only systemd knows: what Linux allows at most."""
-
 _ANY = {"": "0.0.0.0"}
 
 
@@ -290,8 +283,11 @@ def _is_at(host: Any, port: int, interface: str) -> bool:
 
 
 def stop_listening(port: Any) -> Any:
-    """Accept those who are waiting for it, whom the system would turn away, and nobody else."""
-    if isinstance(port, Port):
-        port.numberAccepts = (port.backlog or MOST_WAITING) + 1
+    """Accept those who are waiting for it, whom the system would turn away, and nobody else.
+
+    Where the socket outlives us they are left to who comes next.
+    """
+    if isinstance(port, Port) and not IInherited.providedBy(port):
+        port.numberAccepts = port.backlog + 1
         port.doRead()
     return port.stopListening()
