@@ -74,20 +74,6 @@ def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None
     return empty.addCallback(over)
 
 
-def dismiss(connections: Iterable[Connection]) -> None:
-    """Close those that speak HTTP, each after what it is being answered: nobody listens any more where they came in.
-
-    What has switched stays, and so do the streams of HTTP/2 that are open. Who has not asked for anything yet has
-    something to ask.
-    """
-    for connection in tuple(connections):
-        match connection.protocol:
-            case Channel() as channel:
-                channel.finish(patiently=True)
-            case Session() as session:
-                session.leave()
-
-
 def _tell(factory: SwitchFactory, connections: Iterable[Connection], seconds: float, reactor: Any) -> list[Any]:
     """Say goodbye to some. Returns the calls, still to come, that cut those which have less time than `seconds`."""
     have_less: dict[float, set[Connection]] = defaultdict(set)
@@ -100,6 +86,20 @@ def _tell(factory: SwitchFactory, connections: Iterable[Connection], seconds: fl
         cut(factory.connections & few)
 
     return [reactor.callLater(own, cut_those, few) for own, few in have_less.items()]
+
+
+def dismiss(connections: Iterable[Connection]) -> None:
+    """Close those that speak HTTP, each after what it is being answered: nobody listens any more where they came in.
+
+    What has switched stays, and so do the streams of HTTP/2 that are open. Who has not asked for anything yet has
+    something to ask.
+    """
+    for connection in tuple(connections):
+        match connection.protocol:
+            case Channel() as channel:
+                channel.finish(patiently=True)
+            case Session() as session:
+                session.leave()
 
 
 def cut(connections: Iterable[Connection]) -> None:

@@ -285,7 +285,7 @@ def _is_at(host: Any, port: int, interface: str) -> bool:
 def stop_listening(port: Any) -> Any:
     """Accept those who are waiting for it, whom the system would turn away, and nobody else.
 
-    Where the socket outlives us, they are left to who comes next.
+    Where the socket outlives us they are left to who comes next.
     """
     if isinstance(port, Port) and not IInherited.providedBy(port):
         port.numberAccepts = port.backlog + 1

@@ -100,7 +100,7 @@ class SwitchService(Service):
         self._use(changes)
         self._has_opened = True
         if self.running:
-            self._tell_ready()  # an endpoint took its time
+            self._tell_if_ready()  # an endpoint that took its time
 
     def _cannot_open(self, failure: Failure) -> None:
         sentence = f"switchd: {failure.getErrorMessage()}"
@@ -113,13 +113,14 @@ class SwitchService(Service):
             self._reactor.stop()
 
     def startService(self) -> None:
-        """From here on, SIGHUP has the configuration read again."""
+        """From here on, SIGHUP has the configuration read again. The service manager is told once the reactor runs, as
+        only then a signal finds its handler."""
         super().startService()
         self._give_back_hangup = signals.on_hangup(self._reactor, self._hang_up)
         notify.watchdog(self._reactor)
-        self._reactor.callLater(0, self._tell_ready)  # once it runs: then a signal finds its handler
+        self._reactor.callLater(0, self._tell_if_ready)
 
-    def _tell_ready(self) -> None:
+    def _tell_if_ready(self) -> None:
         if not self._why_not_ready():
             notify.ready(f"listening on {', '.join(map(_described, self.ports))}")
 
@@ -165,17 +166,17 @@ class SwitchService(Service):
 
     def reload(self) -> Deferred[events.Reloaded | events.NotReloaded]:
         """Read the configuration again, and use it, or else change nothing. The log is told how it went."""
-        notify.reloading()
         reloading = self._one_at_a_time.run(Deferred.fromCoroutine, self._reload())
         reloading.addCallback(self._told)
         return reloading
 
     def _told(self, outcome: events.Reloaded | events.NotReloaded) -> events.Reloaded | events.NotReloaded:
         self.factory.tell(outcome)
-        self._tell_ready()
+        self._tell_if_ready()
         return outcome
 
     async def _reload(self) -> events.Reloaded | events.NotReloaded:
+        notify.reloading()
         before = self._assembly.config
         if self._load is None or not self.running:
             return events.NotReloaded(before.file, "the server stops" if self._load else "it is not read from a file")
@@ -211,8 +212,8 @@ class SwitchService(Service):
         The listener of `[admin]` tells about it, and is closed last.
         """
         super().stopService()
-        notify.stopping(self._assembly.config.limits.shutdown_seconds)
         self._give_back_hangup()
+        notify.stopping(self._assembly.config.limits.shutdown_seconds)
         self.factory.draining = True
         stopped = self._public.close()
         give_back = signals.on_another(self._reactor, self._hurry)

@@ -17,7 +17,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, c
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.systemd import ListenFDs
 
-from switchd import listeners
+from switchd import config, listeners
 from switchd.inherited import IInherited, Inherited
 from tests.wires import with_reactor
 
@@ -122,6 +122,12 @@ class TestMistakes:
             await Inherited(reactor, ours.fileno(), socket.AF_UNIX).listen(Factory())
 
 
+def endpoint_of(text: str) -> Any:
+    (made,), mistakes = listeners.prepare([config.Listen(endpoint=text, key="listen[0]")], Path(), reactor)
+    assert mistakes == ()
+    return made.endpoint
+
+
 class TestEndpoints:
     @pytest.fixture(autouse=True)
     def _two_are_passed(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,12 +144,12 @@ class TestEndpoints:
     def test_twisted_finds_them_and_they_are_listened_on_here(
         self, text: str, descriptor: int, family: socket.AddressFamily
     ) -> None:
-        assert listeners.made(text, reactor) == Inherited(reactor, descriptor, family)
+        assert endpoint_of(text) == Inherited(reactor, descriptor, family)
 
     def test_behind_a_proxy_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         listened: list[Inherited] = []
         monkeypatch.setattr(Inherited, "listen", lambda self, factory: listened.append(self))
-        listeners.made("haproxy:systemd:domain=INET:name=web", reactor).listen(Factory())
+        endpoint_of("haproxy:systemd:domain=INET:name=web").listen(Factory())
         assert listened == [Inherited(reactor, 3, socket.AF_INET)]
 
 
