@@ -31,12 +31,12 @@ from benchmarks.soak.languages import Addone, Language, WebSocket, WrongAnswer
 from benchmarks.soak.server import Look, Server
 
 MOST_GROWTH = 8 << 20
-"""Bytes that the server's memory may grow by, from the end of the warm-up to the end. The allocators give memory back in
-whole pieces of up to a MiB, of which some are always in use in part. In the full run it is less than 40 bytes a switch:
-the smallest Python object that holds anything, forgotten at each switch, is more than that."""
+"""Bytes that the server's memory may grow by, from the end of the warm-up to the end. The allocators give memory back
+in whole pieces of up to a MiB, of which some are always in use in part. In the full run it is less than 40 bytes a
+switch: the smallest Python object that holds anything, forgotten at each switch, is more than that."""
 
 AT_ONCE = 200
-"""Clients that are in the middle of coming or going, at most: where the machine is too slow for the rate, fewer come."""
+"""Clients that are in the middle of coming or going, at most: on a machine too slow for the rate, fewer come."""
 
 TICK_SECONDS = 0.02
 ROUND_SECONDS = 30.0
