@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -80,6 +80,7 @@ class Server:
         arguments: switchd's own.
         reactor: Which of twistd's reactors it runs on. Empty: the one that is twistd's choice.
         program: The twistd. None: that of the environment in which the tests run.
+        options: Further options of twistd's.
 
     Attributes:
         host: Where it listens, by the last line of the log that said so.
@@ -88,12 +89,19 @@ class Server:
         status: How the process ended, negative for a signal; None while nobody has waited for that.
     """
 
-    def __init__(self, folder: Path, *arguments: str, reactor: str = "", program: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        reactor: str = "",
+        program: Path | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
         self.host = ""
         self.port = 0
         self.tracebacks = False
         self.status: int | None = None
-        choice = ["--reactor", reactor] if reactor else []
+        choice = [*options, *(["--reactor", reactor] if reactor else [])]
         self._process = subprocess.Popen(
             [program or TWISTD, *choice, "-n", "--pidfile=", "switchd", *arguments],
             cwd=folder,
@@ -103,6 +111,11 @@ class Server:
             text=True,
         )
         self._output = Output(self._process.stdout)
+
+    @property
+    def id(self) -> int:
+        """The process."""
+        return self._process.pid
 
     @property
     def log(self) -> str:
@@ -200,9 +213,9 @@ class Client:
 
 
 @contextmanager
-def twistd(folder: Path, *arguments: str, reactor: str = "") -> Iterator[Server]:
+def twistd(folder: Path, *arguments: str, reactor: str = "", options: Sequence[str] = ()) -> Iterator[Server]:
     """Run `twistd switchd` in a folder, from when it listens until after its end, which has to be an orderly one."""
-    server = Server(folder, *arguments, reactor=reactor)
+    server = Server(folder, *arguments, reactor=reactor, options=options)
     try:
         server.listens()
         yield server
