@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, ISSLTransport
 from twisted.internet.protocol import Factory
+from twisted.python import log
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
@@ -265,14 +266,18 @@ class SwitchFactory(Site):
         Raises:
             OSError: The access log cannot be opened. Nothing has been changed.
         """
+        if not self.numPorts:
+            self._use(assembly)
+            return
         path = _log_path(assembly.config)
-        opened = self._openLogFile(path) if path and self.numPorts else None
-        before = self.logFile if self.logPath and self.numPorts else None
+        opened = self._openLogFile(path) if path else log.logfile
+        before, had_own = self.logFile, self.logPath is not None
         self._use(assembly)
-        if opened is not None:
-            self.logFile = opened
-        if before is not None:
+        self.logFile = opened
+        if had_own:
             before.close()
+        # Of other limits there may be other waits.
+        self._deadlines = {seconds: waits for seconds, waits in self._deadlines.items() if not waits.is_idle}
 
     def _use(self, assembly: Assembly) -> None:
         settings = assembly.config.server

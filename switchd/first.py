@@ -99,7 +99,7 @@ class First(TwistedProtocol, Waiter):
                 self._received = data
             else:
                 self._become(self.server.began_http2(self._connection), data)
-        elif self._received or not self._switch(data):
+        elif self._received or self.server.draining or not self._switch(data):
             self._become_http1(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -14,7 +14,7 @@ import switchd
 PACKAGE = Path(switchd.__file__).parent
 # Each layer imports only what stands in a line above it.
 LAYERS = [
-    {"access", "changes", "interfaces", "memory", "signals", "transports"},
+    {"access", "changes", "inherited", "interfaces", "memory", "notify", "signals", "transports"},
     {"errors", "frames"},
     {"calm", "negotiation", "handover", "schema", "events"},
     {"config", "deadlines", "decision", "engines", "haproxy", "messages"},
@@ -88,6 +88,7 @@ def test_a_built_in_imports_no_more_than_a_third_party_would(name: Path) -> None
         ("switchd.client.strings", "twisted.internet.reactor"),
         ("switchd.factory", "twisted.internet.reactor"),
         ("switchd.protocols.tls", "twisted.internet.reactor"),
+        ("switchd.inherited", "twisted.internet.reactor"),
         ("switchd.service", "prometheus_client"),
         ("switchd.service", "twisted.internet.reactor"),
         ("switchd.tap", "twisted.internet.reactor"),
