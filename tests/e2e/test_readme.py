@@ -26,8 +26,10 @@ PAGES = (
     "docs/client.md",
     "docs/handover.md",
     "docs/metrics.md",
+    "docs/operations.md",
     "docs/performance.md",
     "docs/plugins.md",
+    "docs/soak.md",
     "docs/tls.md",
     "docs/websocket.md",
 )
