@@ -47,6 +47,37 @@ class Budget:
 
 
 UNBOUNDED = Budget()
+Paths = Iterable[tuple[Hashable, str, Budget]]
+"""Of some `[[switch]]` tables what each is known by, its path, and its budget."""
+
+
+@frozen
+class Bounds:
+    """What a `[[switch]]` says of what is taken on its path.
+
+    Attributes:
+        connections: How many that have switched there may be at once; 0: any number.
+        handshakes_per_second: How often it may be asked; 0: any number.
+        switch_seconds: How long it may take to decide. None, here and below: as everybody may.
+        early_bytes: What is kept behind a request meanwhile.
+        buffered_bytes: What may wait to be sent on a connection that has switched there; 0: any number.
+        idle_seconds: How long nothing may come or go on one; 0: for ever.
+    """
+
+    connections: int = 0
+    handshakes_per_second: float = 0.0
+    switch_seconds: float | None = None
+    early_bytes: int | None = None
+    buffered_bytes: int | None = None
+    idle_seconds: float | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """The part of it that is counted."""
+        return Budget(switched=self.connections, handshakes_per_second=self.handshakes_per_second)
+
+
+NO_BOUNDS = Bounds()
 
 
 @frozen
@@ -228,6 +259,19 @@ def _network(ip: IPv4Address | IPv6Address, prefix: int) -> Network:
     return ip_network((int(ip), prefix) if ip.version == 6 else ip, strict=False)
 
 
+MOST_TURNED_AWAY = 100
+"""Connections for which there is no room, and that are told so: each of them has a descriptor and some memory for a
+moment, or for as long as it is silent (`head_seconds`) or lingers. Those beyond that are cut at once."""
+
+MOST_CONNECTIONS = 1_000_000
+"""For so many there are file descriptors, if the system allows that and nobody says how many there may be: more than
+one process serves."""
+
+DESCRIPTORS_KEPT = 200
+"""File descriptors that are not for connections: for those that are turned away, and for listeners, logs, files that
+are served, and what applications open."""
+
+
 class Budgets:
     """All accounts of a server, and what may be in them.
 
@@ -267,7 +311,7 @@ class Budgets:
         """
         if self._memory_is_full():
             return Over("server", "", "memory_bytes")
-        accounts = (self._server, *self._places(listener, address))
+        accounts = self._places(listener, address)
         for account in accounts:
             over = account.another_connection()
             if over is not None:
@@ -279,7 +323,7 @@ class Budgets:
         request: str,
         listener: str,
         address: Any,
-        paths: Iterable[tuple[Hashable, str, Budget]],
+        paths: Paths,
         before: Charge | None = None,
     ) -> Over | None:
         """Plugins are to be asked about a switch. If they may, then exactly one of `keep` and `release` follows.
@@ -288,7 +332,7 @@ class Budgets:
             request: The request's id.
             listener: Where its connection came in.
             address: The client's.
-            paths: The `[[switch]]` tables that are asked: what each is known by, its path, and its budget.
+            paths: The tables that are asked.
             before: What the connection has taken as it switched before. It is given back meanwhile: nobody needs
                 two places.
 
@@ -297,8 +341,7 @@ class Budgets:
         """
         if self._memory_is_full():
             return Over("server", "", "memory_bytes")
-        tables = (self._account(key, "path", path, budget) for key, path, budget in paths)
-        accounts = (self._server, *self._places(listener, address), *tables)
+        accounts = self._places(listener, address, paths)
         if before is not None:
             before.give_back()
         now = self._now()
@@ -319,7 +362,7 @@ class Budgets:
         if request not in self._pending:
             return None
         charge, _ = self._pending.pop(request)
-        charge.settle(self._accounts.get(path))
+        charge.settle(self._accounts.get(("path", path)))
         return charge
 
     def release(self, request: str) -> None:
@@ -330,11 +373,17 @@ class Budgets:
         if before is not None:
             before.take()
 
-    def _places(self, listener: str, address: Any) -> Iterable[Account]:
-        yield self._account(("listener", listener), "listener", listener, self.listeners.get(listener, UNBOUNDED))
+    def count(self, listener: str, address: Any, paths: Paths | None = None) -> Charge:
+        """Count what is here already: a connection, or, if it is said on which paths, a switch."""
+        return Charge(self._places(listener, address, paths or ()), "connections" if paths is None else "switched")
+
+    def _places(self, listener: str, address: Any, paths: Paths = ()) -> tuple[Account, ...]:
+        budget = self.listeners.get(listener, UNBOUNDED)
+        places = [self._server, self._account(("listener", listener), "listener", listener, budget)]
         client = self.peers.client(address)
         if client is not None:
-            yield self._clients.get(client) or self._new_client(client)
+            places.append(self._clients.get(client) or self._new_client(client))
+        return (*places, *(self._account(("path", key), "path", path, budget) for key, path, budget in paths))
 
     def _account(self, key: Hashable, scope: Scope, name: str, budget: Budget) -> Account:
         account = self._accounts.get(key)

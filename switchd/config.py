@@ -152,16 +152,18 @@ class Limits:
         linger_seconds: After an error answer, how long what the client still sends is read and dropped before the
             connection is closed, lest a reset takes the answer away. Default 5; 0 closes at once.
         shutdown_seconds: How long connections may take to end when the server does. Default 10; 0 ends them at once.
-        connections: All at once. Default 100000, or as many as the system allows; 0: only that counts. One more: 503.
-        switched: Those of them that have switched, and streams of HTTP/2 that have. Default 0: any number. Over it: 503.
+        connections: All at once. Default 0: as many as the system has file descriptors for, of which there are never
+            more. One more: 503.
+        switched: Those of them that have switched, and streams of HTTP/2 that have. Default 0: any number. Over it:
+            503.
         handshakes_per_second: Requests for a switch that plugins are asked about, and as many at once. Default 0: any
             number. Over it: 503.
         buffered_bytes: What may wait to be sent on one connection. Default 268435456; 0: as much as its protocol lets
             wait. Over it, it is aborted.
         idle_seconds: How long nothing may come or go on a connection that has switched. Then it is told goodbye.
             Default 0: for ever.
-        memory_bytes: The memory of the whole process. From 80 % on new WebSockets are not compressed; over it, newcomers
-            get 503. Default 0: no bound.
+        memory_bytes: The memory of the whole process. From 80 % on new WebSockets are not compressed; over it,
+            newcomers get 503. Default 0: no bound.
     """
 
     # No more, since what unpacks header fields of HTTP/2 takes a time that grows with their square.
@@ -178,7 +180,7 @@ class Limits:
     half_closed_seconds: Annotated[float, Range(0.1, 3_600, "seconds")] = 30.0
     linger_seconds: Annotated[float, Range(0, 60, "seconds")] = 5.0
     shutdown_seconds: Draining = 10.0
-    connections: Many = 100_000
+    connections: Many = 0
     switched: Many = 0
     handshakes_per_second: PerSecond = 0.0
     # Room for some messages of the size that protocols for messages take by default, 16 MiB, or for a few of 64 MiB.
@@ -352,6 +354,11 @@ def own_limits(limits: Limits) -> Limits:
     return evolve(limits, connections=0, switched=0, handshakes_per_second=0.0)
 
 
+def without_budgets(config: Config) -> Config:
+    """The same where anybody may have what there is."""
+    return evolve(config, listen=(), switch=(), limits=evolve(own_limits(config.limits), memory_bytes=0), peers=Peers())
+
+
 Outcome = tuple[Config, tuple[Mistake, ...]]
 """A configuration and what is wrong with it: with any mistake, good only for finding further ones."""
 
@@ -457,7 +464,8 @@ def _unknown_sections(document: Mapping[str, object]) -> Iterator[Mistake]:
 
 def _long_farewells(config: Config) -> Iterator[Mistake]:
     most = config.limits.shutdown_seconds
-    for table in (*config.listen, *config.switch):
+    tables: tuple[Listen | Switch, ...] = (*config.listen, *config.switch)
+    for table in tables:
         if table.drain_seconds is not None and table.drain_seconds > most:
             problem = f"expected at most limits.shutdown_seconds, {shown(most)}, got {shown(table.drain_seconds)}"
             yield Mistake(f"{table.key}.drain_seconds", problem)

@@ -29,7 +29,7 @@ from zope.interface import implementer
 
 from switchd import engine, fields, frames, messages
 from switchd.deadlines import Timer
-from switchd.errors import RequestError
+from switchd.errors import OverBudget, RequestError
 from switchd.exchange import TOKEN, VERSION, Exchange
 from switchd.handover import LOOK_SECONDS, is_under_way, pass_half_close
 from switchd.interfaces import IDrain
@@ -378,6 +378,13 @@ class Session(Protocol):
         if not self._closing:
             self.engine.goaway(self.engine.last_stream, code)
             self._failed(engine.Failed(code, why))
+
+    def turn_away(self, error: OverBudget) -> None:
+        """There is no room for this connection: no stream of it is answered, and all may be asked for again elsewhere,
+        or later."""
+        self.server.admission.turned_away(self.connection, error.over)
+        self.engine.goaway(0, frames.ENHANCE_YOUR_CALM)
+        self._close()
 
     def _failed(self, failed: engine.Failed) -> None:
         self.server.rejected(self.connection, RequestError(400, f"HTTP/2 error {failed.code}: {failed.why}"))

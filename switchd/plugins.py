@@ -24,6 +24,7 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from switchd import config, schema
+from switchd.budgets import Bounds
 from switchd.errors import Mistake, UnusableOptions
 from switchd.interfaces import Context, ISwitch, ISwitchPlugin, Offer
 from switchd.negotiation import Entry, offers, overlap
@@ -167,7 +168,11 @@ def _attempt(work: Callable[[], T]) -> T:
 
 
 def bind(
-    switches: Sequence[config.Switch], found: Found, reactor: object, folder: Path
+    switches: Sequence[config.Switch],
+    found: Found,
+    reactor: object,
+    folder: Path,
+    memory_is_short: Callable[[], bool] = lambda: False,
 ) -> tuple[tuple[Entry, ...], tuple[Mistake, ...]]:
     """Make the switches of a configuration.
 
@@ -176,6 +181,7 @@ def bind(
         found: The plugins there are.
         reactor: For the switches: `Context.reactor`.
         folder: For the switches: `Context.folder`.
+        memory_is_short: For the switches: `Context.memory_is_short`.
 
     Returns:
         An entry for each table without a mistake, in the same order; and the mistakes.
@@ -187,7 +193,7 @@ def bind(
         if not switch.protocol:
             continue  # a stand-in for one that could not be read; that has been reported
         try:
-            entry = _entry(switch, found, Context(reactor, switch.path, folder))
+            entry = _entry(switch, found, Context(reactor, switch.path, folder, memory_is_short))
         except _Unusable as unusable:
             mistakes += unusable.mistakes
         else:
@@ -237,7 +243,8 @@ def _entry(switch: config.Switch, found: Found, context: Context) -> Entry:
             raise _Unusable(*(Mistake(join(switch.key, each.key), each.problem) for each in wrong)) from error
         raise _Unusable(Mistake(switch.key, f"{chosen.file} does not make a switch of this: {error}")) from error
     also = getattr(plugin, "also", ())
-    ours = (switch.require, switch.close, also, switch.drain_seconds)
+    bounds = Bounds(**{bound.name: getattr(switch, bound.name) for bound in attrs.fields(Bounds)})
+    ours = (switch.require, switch.close, also, switch.drain_seconds, bounds)
     return Entry(switch.path, plugin.name, plugin.tokens, made, *ours)
 
 

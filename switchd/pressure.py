@@ -1,6 +1,7 @@
-"""Whether there is memory: as it becomes short, first what only saves bytes on the wire is left out, then newcomers are.
+"""Whether there is memory: as it becomes short, what only saves bytes on the wire is left out, and then newcomers are.
 
-    easy ──80 %──► short: no compression for new WebSockets ──100 %──► full: nobody new ──below 95 %──► short ──75 %──► easy
+    easy ──80 %──► short: new WebSockets have no compression ──100 %──► full: nobody new is let in
+       ◄──below 75 %──                                      ◄──below 95 %──
 
 The memory is that of the whole process, and is looked at once a second. A little less ends a state than has begun it,
 so that it does not come and go with each connection.
@@ -29,17 +30,21 @@ class Pressure:
 
     Attributes:
         most: How many may be; 0: there is no bound, and no pressure.
+        used: How many were, as of the last look.
         state: How it is, as of the last look.
     """
 
     def __init__(self, measure: Callable[[], int]) -> None:
         self._measure = measure
         self.most = 0
+        self.used = 0
         self.state: State = "easy"
 
     def look(self) -> bool:
         """See how it is. Whether that has changed."""
-        before, self.state = self.state, self._judged(self._measure()) if self.most else "easy"
+        before = self.state
+        self.used = self._measure() if self.most else 0
+        self.state = self._judged() if self.most else "easy"
         return self.state != before
 
     def is_short(self) -> bool:
@@ -50,8 +55,8 @@ class Pressure:
         """Whether nobody new is taken."""
         return self.state == "full"
 
-    def _judged(self, used: int) -> State:
-        share = used / self.most
+    def _judged(self) -> State:
+        share = self.used / self.most
         if share >= (SHORT_AGAIN if self.state == "full" else FULL):
             return "full"
         return "short" if share >= (SHORT if self.state == "easy" else EASY_AGAIN) else "easy"

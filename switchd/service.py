@@ -9,6 +9,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import deferLater
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
@@ -18,6 +19,10 @@ from switchd import events, signals
 from switchd.draining import cut, drain
 from switchd.factory import Assembly, SwitchFactory
 from switchd.transports.connections import prepare
+from switchd.upkeep import Upkeep
+
+FD_SETSIZE = 1024
+"""File descriptors that `select` takes; Windows, where it is 64 KiB, has no limits to be raised."""
 
 ADMIN_SECONDS = 1.0
 """How long the last answers of the private listener may take to be sent, at the end: they are short."""
@@ -51,6 +56,7 @@ class SwitchService(Service):
         self._assembly = assembly
         self._reactor = reactor
         self._failed: StartUpError | None = None
+        self._upkeep = Upkeep(self.factory, reactor)
         self._admin: Any = None
         self._private: IListeningPort | None = None
         if assembly.admin is not None:
@@ -66,6 +72,7 @@ class SwitchService(Service):
             all.
         """
         super().privilegedStartService()
+        self.factory.admission.raise_descriptors(_descriptors(self._reactor))
         for file in self._assembly.broken:
             events.log(events.BrokenPlugin(file.path, file.error))
         for key in self._assembly.config.left_out:
@@ -75,6 +82,11 @@ class SwitchService(Service):
         if self._assembly.admin is not None:
             text = self._assembly.config.admin.endpoint
             self._listen(self._assembly.admin, self._admin.factory, text, self._listening_privately)
+
+    def startService(self) -> None:
+        """Look after what is served, from now on."""
+        super().startService()
+        self._upkeep.start()
 
     def _listen(
         self, endpoint: IStreamServerEndpoint, factory: SwitchFactory, text: str, opened: Callable[[Any], object]
@@ -115,6 +127,7 @@ class SwitchService(Service):
         The listener of `[admin]` tells about it, and is closed last.
         """
         super().stopService()
+        self._upkeep.stop()
         self.factory.draining = True
         stopped = [maybeDeferred(_stop_listening, port) for port in self.ports]
         self.ports = []
@@ -142,6 +155,11 @@ class SwitchService(Service):
             drain(self._admin.factory, ADMIN_SECONDS, self._reactor),
         ]
         return DeferredList(stopped, consumeErrors=True).addCallback(lambda results: None)
+
+
+def _descriptors(reactor: Any) -> int | None:
+    """How many file descriptors a reactor can have. None: as many as there are."""
+    return FD_SETSIZE if isinstance(reactor, SelectReactor) else None
 
 
 def _stop_listening(port: Any) -> Any:

@@ -105,7 +105,8 @@ class TestRate:
     def test_none_is_any_number(self) -> None:
         rate = Rate()
         rate.take(0, 0.0)
-        assert rate.wait(0, 0.0) == 0 and rate.rests(0.0)
+        assert rate.wait(0, 0.0) == 0
+        assert rate.rests(0.0)
 
 
 class TestConnections:
@@ -128,7 +129,9 @@ class TestConnections:
         charge = made.connects()
         made.connects(address=OTHER)
         over = made.connect()
-        assert over == Over("peer", "", "connections") and isinstance(over, Over) and over.status == 429
+        assert over == Over("peer", "", "connections")
+        assert isinstance(over, Over)
+        assert over.status == 429
         charge.give_back()
         made.connects()
 
@@ -254,7 +257,8 @@ class TestSwitches:
             made.budgets.release(request)
         over = made.ask()
         assert over == Over("server", "", "handshakes_per_second", 0.5)
-        assert isinstance(over, Over) and over.retry_after == b"1"
+        assert isinstance(over, Over)
+        assert over.retry_after == b"1"
         made.clock.advance(0.5)
         made.switches()
 
@@ -264,7 +268,8 @@ class TestSwitches:
         made.switches(full)
         for _ in range(5):
             over = made.ask(full)
-            assert isinstance(over, Over) and over.scope == "path"
+            assert isinstance(over, Over)
+            assert over.scope == "path"
         made.switches()
 
     def test_retry_after_is_when_the_next_one_may_come(self) -> None:
@@ -272,7 +277,9 @@ class TestSwitches:
         made.switches()
         made.clock.advance(2.5)
         over = made.ask()
-        assert isinstance(over, Over) and over.retry_after == b"8" and over.status == 503
+        assert isinstance(over, Over)
+        assert over.retry_after == b"8"
+        assert over.status == 503
 
     def test_nobody_is_taken_while_the_memory_is_full(self) -> None:
         made = bank()

@@ -511,7 +511,8 @@ def test_what_is_of_the_whole_server_is_no_listener_s() -> None:
 
 def test_limits_that_are_no_table_are_a_mistake() -> None:
     value, mistakes = read(f"{LISTEN}limits = 5")
-    assert len(mistakes) == 1 and mistakes[0].startswith("listen[0].limits: expected a table with the keys head_bytes")
+    assert len(mistakes) == 1
+    assert mistakes[0].startswith("listen[0].limits: expected a table with the keys head_bytes")
     assert value.limits_of(value.listen[0]) == config.own_limits(Limits())
 
 
@@ -609,7 +610,8 @@ def test_no_text_makes_parse_raise(text: str) -> None:
     parse(text, "any", FOLDER)
 
 
-_KEYS = sorted({"options", "key", *(key for cls in (Server, Listen, Http, Switch, Limits, Peers, Admin) for key in keys(cls))})
+_CLASSES = (Server, Listen, Http, Switch, Limits, Peers, Admin)
+_KEYS = sorted({"options", "key", *(key for cls in _CLASSES for key in keys(cls))})
 _names = st.sampled_from(_KEYS) | st.text(max_size=5)
 _scalars = st.integers() | st.floats() | st.booleans() | st.text(max_size=20)
 _values = st.recursive(

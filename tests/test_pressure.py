@@ -21,7 +21,9 @@ class Machine:
         return self.pressure.state
 
 
-@pytest.mark.parametrize(("used", "state"), [(0, "easy"), (799, "easy"), (800, "short"), (999, "short"), (1000, "full")])
+@pytest.mark.parametrize(
+    ("used", "state"), [(0, "easy"), (799, "easy"), (800, "short"), (999, "short"), (1000, "full")]
+)
 def test_it_is_by_how_much_of_it_is_used(used: int, state: State) -> None:
     assert Machine().uses(used) == state
 
@@ -56,9 +58,11 @@ def test_a_look_tells_whether_anything_has_changed() -> None:
 def test_what_is_left_out_first_stays_so_while_nobody_new_is_taken() -> None:
     machine = Machine()
     machine.uses(1000)
-    assert machine.pressure.is_short() and machine.pressure.is_full()
+    assert machine.pressure.is_short()
+    assert machine.pressure.is_full()
     machine.uses(949)
-    assert machine.pressure.is_short() and not machine.pressure.is_full()
+    assert machine.pressure.is_short()
+    assert not machine.pressure.is_full()
 
 
 def test_without_a_bound_there_is_no_pressure() -> None:
