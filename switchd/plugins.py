@@ -25,6 +25,7 @@ from zope.interface.verify import verifyObject
 
 from switchd import config, schema
 from switchd.budgets import Bounds
+from switchd.changes import NOTHING, Made
 from switchd.errors import Mistake, UnusableOptions
 from switchd.interfaces import Context, ISwitch, ISwitchPlugin, Offer
 from switchd.negotiation import Entry, offers, overlap
@@ -172,6 +173,7 @@ def bind(
     found: Found,
     reactor: object,
     folder: Path,
+    before: Made[config.Switch, Entry] = NOTHING,
     memory_is_short: Callable[[], bool] = lambda: False,
 ) -> tuple[tuple[Entry, ...], tuple[Mistake, ...]]:
     """Make the switches of a configuration.
@@ -181,6 +183,7 @@ def bind(
         found: The plugins there are.
         reactor: For the switches: `Context.reactor`.
         folder: For the switches: `Context.folder`.
+        before: Entries that are in use, and go on if their table says the same.
         memory_is_short: For the switches: `Context.memory_is_short`.
 
     Returns:
@@ -193,7 +196,8 @@ def bind(
         if not switch.protocol:
             continue  # a stand-in for one that could not be read; that has been reported
         try:
-            entry = _entry(switch, found, Context(reactor, switch.path, folder, memory_is_short))
+            context = Context(reactor, switch.path, folder, memory_is_short)
+            entry = before.take(switch) or _entry(switch, found, context)
         except _Unusable as unusable:
             mistakes += unusable.mistakes
         else:

@@ -161,9 +161,9 @@ class TestService:
         made = service(switches=[Entry("/shout", "shout", (b"shout",), switch)])
         ready = HEAD % b"/health/ready" + b"\r\n"
         switched = await connected(made.ports[0], SWITCH)
-        asking = await connected(made._private, ready)
+        asking = await connected(made.private_ports[0], ready)
         assert asking.received.endswith(b"ready\n")
-        private = made._private
+        private = made.private_ports[0]
         stopped = made.stopService()
         again = await connected(private, ready)
         await again.until(lambda: again.received.endswith(b"draining\n"))
@@ -185,7 +185,7 @@ class TestService:
     @with_reactor
     async def test_has_none_unless_it_is_asked_for(self) -> None:
         made = service("")
-        assert made._private is None
+        assert made.private_ports == ()
         assert made.factory._listeners == ()
         await made.stopService()
 
@@ -194,7 +194,8 @@ class TestService:
     @with_reactor
     async def test_does_not_start_where_its_address_is_taken(self, capfd: pytest.CaptureFixture[str]) -> None:
         first = service()
-        endpoint = f"tcp:{first._private.getHost().port}:interface=127.0.0.1"
+        port: Any = first.private_ports[0]
+        endpoint = f"tcp:{port.getHost().port}:interface=127.0.0.1"
         assembly = assemble(*config.parse(f'[admin]\nendpoint = "{endpoint}"', "t", Path(), [LOOPBACK]), reactor)
         second = SwitchService(assembly, reactor)
         with pytest.raises(StartUpError, match="cannot listen on tcp:"):

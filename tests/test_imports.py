@@ -14,13 +14,13 @@ import switchd
 PACKAGE = Path(switchd.__file__).parent
 # Each layer imports only what stands in a line above it.
 LAYERS = [
-    {"access", "budgets", "interfaces", "memory", "pressure", "process", "signals", "transports"},
+    {"access", "budgets", "changes", "interfaces", "memory", "pressure", "process", "signals", "transports"},
     {"errors", "frames"},
     {"calm", "negotiation", "handover", "schema", "events"},
     {"config", "deadlines", "decision", "engines", "messages"},
     {"certificates"},
     {"testing", "heads", "listeners", "pages", "pipe", "protocols"},
-    {"engine", "fields", "plugins", "request", "routes"},
+    {"engine", "fields", "plugins", "ports", "request", "routes"},
     {"lazy"},
     {"stream"},
     {"tunnel"},
