@@ -215,6 +215,12 @@ def seconds_for(found: Candidates, otherwise: float) -> float:
     return max((otherwise if seconds is None else seconds for seconds in own), default=otherwise)
 
 
+def early_bytes_for(found: Candidates, otherwise: int) -> int:
+    """Likewise, what is kept behind a request meanwhile."""
+    own = (candidate.entry.bounds.early_bytes for candidate in found.found)
+    return max((otherwise if number is None else number for number in own), default=otherwise)
+
+
 def abandon(accept: Accept) -> None:
     """Call `abandon`, whatever it does."""
     try:

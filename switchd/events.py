@@ -395,8 +395,8 @@ class Dropped:
 
 @frozen
 class Overflowed:
-    """More than may was waiting for a client that speaks HTTP/1.1, which has been cut off. Of one that had switched,
-    `Ended` says so.
+    """More than may was waiting for a client that speaks HTTP: its connection, or its stream of HTTP/2, is cut off. Of
+    one that had switched, `Ended` says so.
 
     Attributes:
         id: The connection.

@@ -213,6 +213,11 @@ class Exchange(Stream):
         """A request wants its client to be gone; as with any transport not in this turn, which sends what it can."""
         self._session.reactor.callLater(0, self.cut, frames.CANCEL)
 
+    def _overflow(self) -> None:
+        """As with any transport not in this turn: who writes that much at once is about to finish."""
+        self.server.overflowed(self._session.connection)
+        self.loseConnection()
+
     def abortConnection(self) -> None:
         """A request wants its client to be gone at once."""
         self.cut(frames.CANCEL)

@@ -508,6 +508,10 @@ class SwitchFactory(Site):
             self.admission.bind(connection)
         return http2.Session(self, connection)
 
+    def overflowed(self, connection: Connection) -> None:
+        """More than may was waiting to be sent, as an answer."""
+        self.tell(events.Overflowed(connection.id, connection.peer))
+
     def turned_away_http2(self, connection: Connection) -> http2.Session:
         """A session for a connection that is to be told in HTTP/2 that there is no room for it."""
         return http2.Session(self, connection)
@@ -532,7 +536,7 @@ class SwitchFactory(Site):
             by, why = _cause(connection, reason, self.draining)
             self._publish_switch(events.Ended(*_switched(connection), seconds, by, why, route=connection.route))
         elif not connection.stack and reason.check(ConnectionAborted) and _has_overflowed(connection):
-            self.tell(events.Overflowed(connection.id, connection.peer))
+            self.overflowed(connection)
         if not self.connections:
             waiting, self._waiting = self._waiting, []
             for empty in waiting:

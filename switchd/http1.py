@@ -41,7 +41,7 @@ from switchd.admission import Admission
 from switchd.budgets import Over
 from switchd.config import Limits
 from switchd.deadlines import Deadlines, Waiter
-from switchd.decision import Decision, Foretold, Verdict, abandon, prepare, seconds_for
+from switchd.decision import Decision, Foretold, Verdict, abandon, early_bytes_for, prepare, seconds_for
 from switchd.errors import OverBudget, RequestError
 from switchd.events import escaped
 from switchd.handover import handover, pass_half_close
@@ -606,8 +606,9 @@ class Channel(HTTPChannel, Waiter):
             partial(self._undecided, request, found),
             self.transport.abortConnection,
             foretold,
-            partial(self.server.admission.release, asked),
+            partial(self._settle, asked),
         )
+        self._optimisticEagerReadSize = early_bytes_for(found, self.limits.early_bytes)
         decision.start()
         if decision.pending:
             seconds = seconds_for(found, self.limits.switch_seconds)
@@ -621,6 +622,11 @@ class Channel(HTTPChannel, Waiter):
         early = bool(self._dataBuffer or self._buffer)
         retry = ((b"Retry-After", over.retry_after),)
         request.answer(over.status, retry, over.why.encode() + b"\n", close=early)
+
+    def _settle(self, asked: Asked) -> None:
+        """It has been decided."""
+        self.server.admission.release(asked)
+        self._optimisticEagerReadSize = self.limits.early_bytes
 
     def _overdue(self, request: Request, seconds: float) -> None:
         path = escaped(request.path)

@@ -143,6 +143,9 @@ class Tunnel(Stream):
         if self.connected and not self._ended:
             Stream.write(self, data)  # which takes less time than super()
 
+    def _overflow(self) -> None:
+        self.abortConnection()
+
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """See `ITransport`."""
         self.write(b"".join(iovec))

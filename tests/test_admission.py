@@ -10,12 +10,13 @@ import pytest
 from attrs import evolve
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import succeed
+from twisted.web.resource import Resource
 
 from switchd import budgets, config, events
 from switchd.budgets import MOST_TURNED_AWAY, Bounds
 from switchd.config import Limits, Listen
 from switchd.factory import Assembly, Listener, Through
-from switchd.frames import ENHANCE_YOUR_CALM
+from switchd.frames import CANCEL, ENHANCE_YOUR_CALM
 from switchd.interfaces import Early, Refuse
 from switchd.negotiation import Entry
 from switchd.routes import Routes
@@ -148,7 +149,7 @@ class TestPending:
             (Says(None), 200),
             (Accepts(build=lambda session: 1 / 0), 500),
             (Says(lambda request, offer: 1 / 0), 500),
-            (Says(succeed(None)), 200),
+            (Says(lambda request, offer: succeed(None)), 200),
         ],
         ids=["refused", "declined", "unbuildable", "failed", "declined late"],
     )
@@ -554,6 +555,69 @@ def switches(wire: Wire) -> list[int]:
     """What a request for a switch is."""
     wire.send(SWITCH)
     return statuses(wire.received)
+
+
+class TestUnsent:
+    """What waits to be sent. On sockets, `transports/test_connections` holds it."""
+
+    SETTINGS = "[limits]\nbuffered_bytes = 200000"
+
+    def test_a_connection_has_the_bound_of_its_listener_and_then_of_its_path(self) -> None:
+        entry = Entry("/shout", "shout", (b"shout",), Accepts(), bounds=Bounds(buffered_bytes=7))
+        site = Site([entry], settings=self.SETTINGS)
+        wire: Any = site.connect()
+        assert wire.transport.buffered_bytes == 200000
+        wire.send(SWITCH)
+        assert wire.transport.buffered_bytes == 7
+
+    @pytest.mark.parametrize(("bounds", "most"), [(Bounds(), 200000), (Bounds(buffered_bytes=300000), 300000)])
+    def test_a_stream_with_more_is_aborted(self, bounds: Bounds, most: int) -> None:
+        switch = Accepts()
+        entries = [Entry("/", "shout", (b"shout",), switch, bounds=bounds)]
+        client = Client(http2_site(settings=self.SETTINGS, entries=entries), credit=0)
+        few, many = client.tunnel(), client.tunnel()
+        client.reads = False
+        first, second = switch.built
+        first.transport.write(bytes(most))
+        second.transport.write(bytes(most))
+        second.transport.write(b"x")
+        client.let_pass(0)
+        assert (few.reset, many.reset) == (None, CANCEL)
+        assert len(second.reasons) == 1
+        (ended,) = client.site.told(events.Ended)
+        assert (ended.by, ended.why) == ("server", "too much unsent")
+
+    def test_an_answer_that_is_longer_is_cut_off_in_http2(self) -> None:
+        class Long(Resource):
+            isLeaf = True
+
+            def render_GET(self, request: Any) -> bytes:
+                return bytes(200001)
+
+        client = Client(http2_site(Long(), settings=self.SETTINGS), credit=0)
+        client.reads = False
+        answer = client.get()
+        client.let_pass(0)
+        assert answer.reset == CANCEL
+        assert len(client.site.told(events.Overflowed)) == 1
+
+
+class TestEarly:
+    def test_a_path_may_keep_more_or_less_behind_a_request(self) -> None:
+        late = Accepts(late=True)
+        entry = Entry("/shout", "shout", (b"shout",), late, bounds=Bounds(early_bytes=10))
+        site = Site([entry])
+        wire: Any = site.connect()
+        wire.send(SWITCH)
+        wire.send(b"x" * 10)
+        assert wire.transport.reading
+        wire.send(b"x")
+        assert not wire.transport.reading
+        late.waiting.pop().callback(None)
+        wire.turn()
+        assert wire.transport.reading
+        (connection,) = site.factory.connections
+        assert connection.protocol._optimisticEagerReadSize == Limits().early_bytes
 
 
 class TestDescriptors:
