@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from attrs import evolve
+from twisted.internet.interfaces import IAddress
 
 from switchd import config, events, negotiation, process
 from switchd.budgets import (
@@ -26,6 +27,7 @@ from switchd.budgets import (
     Over,
     Peers,
 )
+from switchd.forwarded import Proxies
 from switchd.handover import bottom
 from switchd.interfaces import Request
 from switchd.negotiation import Candidates, Entry
@@ -51,6 +53,7 @@ class Admission:
         may_idle: For how many seconds nothing may come or go on connections that have switched, of those for which that
             is said.
         pressure: As given.
+        proxies: Whose connections are nobody's in particular; None: there are no such.
         tunnels: How many of the connections are streams.
     """
 
@@ -68,6 +71,7 @@ class Admission:
         self.most_connections: float = math.inf
         self.shutdown_seconds = 0.0
         self.may_idle: dict[Any, float] = {}
+        self.proxies: Proxies | None = None
         self.tunnels = 0
         self._connections = connections
         self._now = now
@@ -117,7 +121,7 @@ class Admission:
 
     def _count_late(self, connection: Any, counting: Budgets, entries: tuple[Entry, ...]) -> None:
         """A connection that has come before anybody counted."""
-        where = connection.listener.name, connection.transport.getPeer()
+        where = self._where(connection)
         if not isinstance(connection.transport, Tunnel):
             self._admitted[connection] = counting.count(*where)
         if connection.stack:
@@ -151,11 +155,6 @@ class Admission:
 
     # Connections
 
-    @property
-    def judges(self) -> bool:
-        """Whether the next connection has to be looked at more closely."""
-        return self.budgets is not None or len(self._connections) >= self.most_connections
-
     def admit(self, connection: Any) -> Over | None:
         """Whether there is room for a connection that has come, and is among the others. It may be asked again, if it
         comes from elsewhere than it seemed to."""
@@ -165,7 +164,7 @@ class Admission:
         if len(self._connections) - self.tunnels - len(self._turned_away) > self.most_connections:
             outcome = Over("server", "", "connections")
         elif self.budgets is not None:
-            outcome = self.budgets.connect(connection.listener.name, connection.transport.getPeer())
+            outcome = self.budgets.connect(*self._where(connection))
         if isinstance(outcome, Over):
             self._turned_away.add(connection)
             self.binds = True
@@ -174,14 +173,20 @@ class Admission:
             self._admitted[connection] = outcome
         return None
 
+    def _where(self, connection: Any) -> tuple[str, IAddress | None]:
+        """Through which listener it has come, and whose it is; None: a proxy's, which connects for many."""
+        address: IAddress = connection.client
+        is_proxy = self.proxies is not None and self.proxies.trust(address)
+        return connection.listener.name, None if is_proxy else address
+
     def may_turn_away(self) -> bool:
         """Whether those who are turned away, the last one included, are few enough to be told so."""
         return len(self._turned_away) <= MOST_TURNED_AWAY
 
-    def turned_away(self, connection: Any, over: Over, answered: bool = True) -> None:
-        """A connection, or a request on it, is: with an answer, or without."""
-        status = over.status if answered else 0
-        event = events.OverBudget(connection.id, connection.peer, over.scope, over.name, over.key, status)
+    def turned_away(self, connection: Any, over: Over, client: IAddress | None = None, answered: bool = True) -> None:
+        """A connection is, or a request of `client`'s on it: with an answer, or without."""
+        status, peer = over.status if answered else 0, events.address(client or connection.client)
+        event = events.OverBudget(connection.id, peer, over.scope, over.name, over.key, status)
         unlogged = self._seldom.due((over.scope, over.name, over.key))
         if unlogged is not None:
             self._log(evolve(event, unlogged=unlogged))

@@ -53,7 +53,8 @@ class Upkeep:
         for connection in idle:
             seconds = self._may_idle[connection]
             self._factory.tell(events.Idled(connection.id, connection.peer, connection.path, seconds))
-        draining.close(self._factory, idle, self._factory.admission.shutdown_seconds, self._reactor)
+        if idle:
+            draining.close(self._factory, idle, self._factory.admission.shutdown_seconds, self._reactor)
 
     def _is_idle(self, connection: Connection) -> bool:
         most = self._may_idle.get(connection)

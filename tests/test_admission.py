@@ -274,6 +274,18 @@ class TestPeers:
         wires[0].reset()
         assert statuses(through_proxy(b"198.51.100.7").received) == [200]
 
+    def test_a_trusted_proxy_is_no_client(self) -> None:
+        settings = '[server]\ntrusted_proxies = ["192.0.2.1"]\n[peers]\nconnections = 1\nswitched = 1'
+        site = Site({"/shout": Accepts()}, settings=settings)
+        found = []
+        for client in (b"203.0.113.1", b"203.0.113.2", b"203.0.113.1"):
+            wire = client_of(site)
+            wire.send(SWITCH[:-2] + b"Forwarded: for=%b\r\n\r\n" % client)
+            found += statuses(wire.received)
+        assert found == [101, 101, 429]
+        (told,) = site.told(events.OverBudget)
+        assert told.peer == "203.0.113.1"
+
     def test_those_who_are_exempt_may_take_what_there_is(self) -> None:
         site = Site(settings='[peers]\nconnections = 1\nexempt = ["192.0.2.0/24"]')
         for _ in range(3):

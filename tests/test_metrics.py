@@ -14,7 +14,18 @@ from twisted.internet import reactor
 
 from switchd import metrics
 from switchd.draining import drain
-from switchd.events import Dropped, Ended, Event, Ignored, NoSession, OverBudget, Overflowed, Refused, Rejected, Switched
+from switchd.events import (
+    Dropped,
+    Ended,
+    Event,
+    Ignored,
+    NoSession,
+    OverBudget,
+    Overflowed,
+    Refused,
+    Rejected,
+    Switched,
+)
 from switchd.interfaces import Refuse
 from switchd.metrics import LAG_SECONDS, Lag, Metrics, Names
 from switchd.negotiation import Entry
@@ -380,6 +391,10 @@ class TestDashboard:
             "status",
             "reason",
             "ending",
+            "scope",
+            "name",
+            "budget",
+            "state",
         }
         for expression in self.EXPRESSIONS:
             assert expression.count("(") == expression.count(")")

@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from switchd.interfaces import IDrain
 from switchd.protocols.websocket.bounds import (
+    FAREWELLS,
     GOING_AWAY,
     INTERNAL_ERROR,
     MESSAGE_TOO_BIG,
@@ -407,7 +408,7 @@ class Channel(WebSocketServerProtocol):
     def _switchd_broken(self, failure: Failure) -> None:
         """The handler has failed: its own connection ends, with 1011."""
         name, path = type(self._switchd_handler()).__qualname__, self.http_request_path
-        _log.failure("The WebSocket handler {handler} failed on {path}", failure, handler=name, path=path)
+        _log.failure("The WebSocket handler {handler} failed on {path!a}", failure, handler=name, path=path)
         if self.state == OPEN:
             self._fail_connection(INTERNAL_ERROR, "internal error")
 
@@ -495,7 +496,7 @@ class Channel(WebSocketServerProtocol):
             return
         self.factory.too_slow = getattr(self.factory, "too_slow", 0) + 1
         _log.warn(
-            "{peer} on {path} is too slow: {why}; closed, as number {number} here",
+            "{peer!a} on {path!a} is too slow: {why}; closed, as number {number} here",
             peer=self.peer,
             path=self.http_request_path,
             why=why,
@@ -589,7 +590,7 @@ class _Farewell:
 
 
 def farewell(channel: Any) -> Deferred[None]:
-    """A WebSocket's goodbye: 1001, behind all that is still to be sent. Fires when the peer has answered.
+    """A WebSocket's goodbye: a Close, behind all that is still to be sent. Fires when the peer has answered.
 
     It has as long for that as there is for the goodbye: `close_seconds` would cut a slow reader that has not come to
     our Close.
@@ -603,6 +604,7 @@ def farewell(channel: Any) -> Deferred[None]:
     channel.is_closed.addCallback(done)
     if channel.state == OPEN:
         channel.closeHandshakeTimeout = 0
-        channel.sendCloseFrame(GOING_AWAY, b"the server is shutting down")
+        code = channel._switchd.terms.options.drain_code
+        channel.sendCloseFrame(code, FAREWELLS[code])
         channel._switchd.flow.release()  # the answer is read also where the handler has paused
     return closed
