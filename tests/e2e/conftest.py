@@ -103,6 +103,7 @@ class Server:
         program: The twistd. None: that of the environment in which the tests run.
         sockets: Listening ones that it is given, by name, as systemd would.
         before: A command that is to start it.
+        options: Further options of twistd's.
 
     Attributes:
         host: Where it listens, by the last line of the log that said so.
@@ -119,12 +120,13 @@ class Server:
         program: Path | None = None,
         sockets: Mapping[str, socket.socket] | None = None,
         before: Sequence[str] = (),
+        options: Sequence[str] = (),
     ) -> None:
         self.host = ""
         self.port = 0
         self.tracebacks = False
         self.status: int | None = None
-        choice = ["--reactor", reactor] if reactor else []
+        choice = [*options, *(["--reactor", reactor] if reactor else [])]
         passing, passed = as_systemd(sockets or {})
         self._process = subprocess.Popen(
             [*before, *passing, program or TWISTD, *choice, "-n", "--pidfile=", "switchd", *arguments],
@@ -136,6 +138,11 @@ class Server:
             text=True,
         )
         self._output = Output(self._process.stdout)
+
+    @property
+    def id(self) -> int:
+        """The process."""
+        return self._process.pid
 
     @property
     def log(self) -> str:
@@ -240,10 +247,14 @@ class Client:
 
 @contextmanager
 def twistd(
-    folder: Path, *arguments: str, reactor: str = "", sockets: Mapping[str, socket.socket] | None = None
+    folder: Path,
+    *arguments: str,
+    reactor: str = "",
+    sockets: Mapping[str, socket.socket] | None = None,
+    options: Sequence[str] = (),
 ) -> Iterator[Server]:
     """Run `twistd switchd` in a folder, from when it listens until after its end, which has to be an orderly one."""
-    server = Server(folder, *arguments, reactor=reactor, sockets=sockets)
+    server = Server(folder, *arguments, reactor=reactor, sockets=sockets, options=options)
     try:
         server.listens()
         yield server
