@@ -68,6 +68,8 @@ class Flood(Protocol):
             self.transport.write(bytes(100_000))
 """
 
+WRITTEN = 200 * 100_000
+
 
 def head(connection: socket.socket) -> bytes:
     """The head of an answer."""
@@ -234,6 +236,4 @@ def test_who_does_not_read_is_cut_off(tmp_path: Path, monkeypatch: pytest.Monkey
         assert status(answer) == 101
         server.wait_for("flood on /flood ended by server after .* s: too much unsent")
         assert metrics(*private)["switchd_ended_total", "server", "too much unsent"] == 1
-        with pytest.raises(ConnectionResetError):
-            while connection.recv(1 << 20):
-                pass
+        assert len(connection.recv(WRITTEN, socket.MSG_WAITALL)) < WRITTEN - 5_000_000
