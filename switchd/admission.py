@@ -78,7 +78,8 @@ class Admission:
         self._log = log
         self._tell = tell
         self._seldom = events.Seldom(now)
-        self._descriptors = math.inf
+        self._wanted = math.inf
+        self._descriptors = math.inf  # connections that there are some for
         self._turned_away: set[Any] = set()
         # Not in the connections themselves, where a place for them would cost everybody memory.
         self._admitted: dict[Any, Charge] = {}
@@ -95,7 +96,8 @@ class Admission:
         """
         limits, its, entries = configuration.limits, configuration.peers, tuple(entries)
         self.shutdown_seconds = limits.shutdown_seconds
-        self.most_connections = min(limits.connections or math.inf, self._descriptors)
+        self._wanted = limits.connections or math.inf
+        self.most_connections = min(self._wanted, self._descriptors)
         self.pressure.most = limits.memory_bytes
         server = Budget(0, limits.switched, limits.handshakes_per_second)  # connections are counted anyway
         listeners = {listen.endpoint: _budget(configuration.limits_of(listen)) for listen in configuration.listen}
@@ -136,13 +138,13 @@ class Admission:
         Args:
             most: Those that the reactor can have. None: any number.
         """
-        wanted = self.most_connections
+        wanted = self._wanted
         needed = MOST_CONNECTIONS if wanted == math.inf else int(wanted)
         allowed = process.raise_descriptors(needed + DESCRIPTORS_KEPT)
         few = [number for number in (allowed, most) if number is not None]
         if few:
             self._descriptors = max(1, min(few) - DESCRIPTORS_KEPT)
-            self.most_connections = min(wanted, self._descriptors)
+        self.most_connections = min(wanted, self._descriptors)
         if self.most_connections < wanted < math.inf:
             self._log(events.FewDescriptors(int(wanted), int(self.most_connections)))
 
@@ -155,16 +157,21 @@ class Admission:
 
     # Connections
 
-    def admit(self, connection: Any) -> Over | None:
-        """Whether there is room for a connection that has come, and is among the others. It may be asked again, if it
-        comes from elsewhere than it seemed to."""
+    def admit(self, connection: Any, is_anybodys: bool = False) -> Over | None:
+        """Whether there is room for a connection that has come, and is among the others.
+
+        Args:
+            connection: The connection.
+            is_anybodys: Whether it is not known yet whose it is. Ask again when it is.
+        """
         self._turned_away.discard(connection)
         self._give_back(self._admitted.pop(connection, None))
         outcome: Over | Charge | None = None
         if len(self._connections) - self.tunnels - len(self._turned_away) > self.most_connections:
             outcome = Over("server", "", "connections")
         elif self.budgets is not None:
-            outcome = self.budgets.connect(*self._where(connection))
+            listener, address = self._where(connection)
+            outcome = self.budgets.connect(listener, None if is_anybodys else address)
         if isinstance(outcome, Over):
             self._turned_away.add(connection)
             self.binds = True

@@ -27,6 +27,7 @@ from switchd.decision import Foretold, Verdict, first_answer, prepare
 from switchd.engine import PREFACE
 from switchd.errors import OverBudget
 from switchd.handover import bottom, handover, pass_half_close
+from switchd.haproxy import is_awaited
 from switchd.interfaces import Accept, Early, Request
 from switchd.negotiation import switching_head
 
@@ -188,8 +189,8 @@ class Judged(First):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self._peer = self.transport.getPeer()
-        self._over = self.server.admission.admit(self._connection)
+        self._is_anybodys = is_awaited(self.transport)
+        self._over = self.server.admission.admit(self._connection, self._is_anybodys)
         if self._over is not None and not self.server.admission.may_turn_away():
             self._is_over = True
             self.server.admission.turned_away(self._connection, self._over, answered=False)
@@ -206,18 +207,16 @@ class Judged(First):
             self._turn_away_http2(self._over)
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._received:
-            self._judge_again()
+        self._judge_again()
         if self._over is None:
             super().dataReceived(data)
         elif not self._is_over:
             self._turn_away(self._received + data, self._over)
 
     def _judge_again(self) -> None:
-        """A proxy may have said, before anything else, for whom it connects."""
-        peer = self.transport.getPeer()
-        if peer != self._peer:
-            self._peer = peer
+        """A proxy has said, before anything else, for whom it connects."""
+        if self._is_anybodys and not is_awaited(self.transport):
+            self._is_anybodys = False
             self._over = self.server.admission.admit(self._connection)
 
     def _turn_away(self, data: bytes, over: Over) -> None:

@@ -274,6 +274,14 @@ class TestPeers:
         wires[0].reset()
         assert statuses(through_proxy(b"198.51.100.7").received) == [200]
 
+    def test_who_has_not_been_named_yet_is_nobody_in_particular(self) -> None:
+        """Of a busy proxy's connections many come before the first header is read."""
+        site = Site(settings="[peers]\nconnections = 1")
+        wires = [Wire(_wrapped(site), site.clock) for _ in range(MOST_TURNED_AWAY + 50)]
+        for number, wire in enumerate(wires):
+            wire.send(PROXY.replace(b"198.51.100.7", b"203.0.113.%d" % number) + PLAIN)
+        assert [statuses(wire.received) for wire in wires] == [[200]] * len(wires)
+
     def test_a_trusted_proxy_is_no_client(self) -> None:
         settings = '[server]\ntrusted_proxies = ["192.0.2.1"]\n[peers]\nconnections = 1\nswitched = 1'
         site = Site({"/shout": Accepts()}, settings=settings)
@@ -659,6 +667,15 @@ class TestDescriptors:
         site = Site()
         site.factory.admission.raise_descriptors()
         assert site.factory.admission.most_connections == float("inf")
+
+    def test_a_reload_raises_them_further(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("switchd.process.raise_descriptors", lambda number: max(1024, min(number, 9000)))
+        site = Site(settings="[limits]\nconnections = 100")
+        site.factory.admission.raise_descriptors()
+        for connections, most in ((100, 100), (5000, 5000), (50_000, 8800), (10, 10), (0, 8800)):
+            reload(site, f"[limits]\nconnections = {connections}")
+            site.factory.admission.raise_descriptors()
+            assert site.factory.admission.most_connections == most
 
     def test_a_reactor_may_have_fewer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("switchd.process.raise_descriptors", lambda number: 5000)
