@@ -60,6 +60,7 @@ class Session(Protocol):
         secure: Whether the connection is encrypted.
         limits: What it may take.
         addresses: The client's, and the one that it reached.
+        buffered_bytes: What may wait to be sent on each stream; 0: any amount.
         linger_seconds: For how long a client that has been told of the end is listened to.
     """
 
@@ -75,6 +76,7 @@ class Session(Protocol):
         self.secure = False
         self.limits = limits = connection.listener.limits
         self.linger_seconds = limits.linger_seconds
+        self.buffered_bytes = limits.buffered_bytes
         self._may_connect = server.extended_connect  # as the client is told
         self.engine: engine.Engine = server.engine(
             limits.streams, limits.head_bytes, server.reactor.seconds, self._may_connect

@@ -14,7 +14,6 @@ from twisted.internet.interfaces import IAddress, IPushProducer
 from zope.interface import implementer
 
 from switchd import engine, frames
-from switchd.config import Limits
 from switchd.deadlines import Timer
 from switchd.interfaces import Header
 
@@ -94,14 +93,14 @@ class Connection(Protocol):
         reactor: The clock.
         addresses: The peer's, and the one at our end.
         secure: Whether it is encrypted.
-        limits: What it may take.
+        buffered_bytes: What may wait to be sent on each stream; 0: any amount.
     """
 
     engine: engine.Engine
     reactor: Any
     addresses: tuple[IAddress, IAddress]
     secure: bool
-    limits: Limits
+    buffered_bytes: int
 
     def ready(self, stream: Any) -> None:
         """It has something to send."""
@@ -257,7 +256,7 @@ class Stream(ABC):
         if self.streamingProducer and not self._paused:
             self._paused = True
             self._call(self.producer.pauseProducing)
-        most = self._session.limits.buffered_bytes if self.buffered_bytes is None else self.buffered_bytes
+        most = self._session.buffered_bytes if self.buffered_bytes is None else self.buffered_bytes
         if 0 < most < self._queue.size and not self.has_overflowed:
             self.has_overflowed = True
             self._overflow()

@@ -402,6 +402,19 @@ class TestConnections:
         wire.turn()
         assert wire.closed
 
+    def test_what_it_says_after_that_is_not_answered(self) -> None:
+        site = Site(settings="[limits]\nconnections = 1\nhead_seconds = 3")
+        site.connect()
+        wire = site.connect(TLSWire)
+        wire.transport.client_reads = False  # or it would take leave at once
+        site.clock.advance(3)
+        wire.turn()
+        wire.send(PLAIN)
+        wire.transport.client_reads = True
+        wire.turn()
+        assert wire.received == b""
+        assert over(site) == []
+
     def test_the_end_of_a_turned_away_connection_is_nobody_s_end(self) -> None:
         site = Site(settings="[limits]\nconnections = 1")
         first = site.connect()
@@ -435,6 +448,19 @@ class TestStreams:
         client.wire.reset()
         again = Client(client.site)
         assert [again.tunnel().status for _ in range(3)] == [200, 200, 503]
+
+    def test_a_stream_is_no_connection(self) -> None:
+        entry = Entry("/", "shout", (b"shout",), Accepts())
+        client = Client(http2_site(settings="[limits]\nconnections = 2", entries=[entry]))
+        tunnels = [client.tunnel() for _ in range(3)]
+        second = client_of(client.site)
+        assert statuses_of(second) == [200]
+        for tunnel in tunnels:
+            client.cut(tunnel)
+        third = client_of(client.site)
+        assert statuses_of(third) == [503], "nor is there more room when it has gone"
+        for wire in (second, third):
+            wire.reset()
 
     def test_one_that_is_decided_about_has_a_place_for_so_long(self) -> None:
         late = Accepts(late=True)
@@ -540,6 +566,17 @@ class TestReload:
         third.send(SWITCH)
         assert statuses(third.take()) == [101]
 
+    def test_of_http2_both_are_the_connection_and_its_streams(self) -> None:
+        entry = Entry("/", "shout", (b"shout",), Accepts())
+        client = Client(http2_site(entries=[entry]))
+        assert [client.tunnel().status for _ in range(2)] == [200, 200]
+        reload(client.site, "[limits]\nswitched = 3\n[peers]\nconnections = 2")
+        assert [client.tunnel().status for _ in range(2)] == [200, 503]
+        second, third = client_of(client.site), client_of(client.site)
+        assert (statuses_of(second), statuses_of(third)) == ([200], [429])
+        for wire in (second, third):
+            wire.reset()
+
     def test_a_path_keeps_its_count_whatever_its_budget_is(self) -> None:
         def entry(most: int) -> Entry:
             return Entry("/shout", "shout", (b"shout",), Accepts(), bounds=Bounds(connections=most))
@@ -575,6 +612,30 @@ def switches(wire: Wire) -> list[int]:
     """What a request for a switch is."""
     wire.send(SWITCH)
     return statuses(wire.received)
+
+
+class TestListeners:
+    @pytest.mark.parametrize(("own", "seconds"), [(None, 2.0), (5.0, 5.0)])
+    def test_a_listener_has_its_time_for_farewells_where_the_path_has_none(
+        self, own: float | None, seconds: float
+    ) -> None:
+        site = Site([Entry("/shout", "shout", (b"shout",), Accepts(), drain_seconds=own)])
+        table = Listen("tcp:1", drain_seconds=2.0)
+        site.factory.admission.allow(evolve(_configuration(), listen=(table,)), site.factory.entries)
+        wire = client_of(site, listener=Listener("tcp:1", site.factory.listener.limits, 2.0))
+        wire.send(SWITCH)
+        (connection,) = site.factory.connections
+        assert connection.drain_seconds == seconds
+
+    def test_so_it_has_for_http2(self) -> None:
+        site = http2_site()
+        table = Listen("tcp:1", limits=Limits(idle_seconds=7.0))
+        site.factory.admission.allow(evolve(_configuration(), listen=(table,)), site.factory.entries)
+        wire = client_of(site, listener=Listener("tcp:1", table.limits or Limits(), 2.0))
+        wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        (connection,) = site.factory.connections
+        assert connection.drain_seconds == 2.0
+        assert site.factory.admission.may_idle == {connection: 7.0}
 
 
 class TestUnsent:

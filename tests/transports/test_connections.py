@@ -669,6 +669,19 @@ class TestABound:
         assert not server.transport.has_overflowed
 
     @in_all_of_ours
+    def test_what_is_sent_waits_no_more(self, at: Loop) -> None:
+        def write(server: Server, asked: bytes) -> None:
+            server.transport.buffered_bytes = 16 << 20
+            server.transport.write(bytes(15 << 20))
+
+        server = Server(write)
+        (client,) = connected(at, server)
+        client.send(b"x")
+        at.receive(client, 14 << 20)
+        server.transport.write(bytes(2 << 20))
+        assert not server.transport.has_overflowed
+
+    @in_all_of_ours
     def test_without_a_bound_all_waits(self, at: Loop) -> None:
         server = Server(lambda server, asked: server.transport.write(bytes(16 << 20)))
         (client,) = connected(at, server)
