@@ -60,7 +60,6 @@ class Session(Protocol):
         secure: Whether the connection is encrypted.
         limits: What it may take.
         addresses: The client's, and the one that it reached.
-        buffered_bytes: What may wait to be sent on each stream; 0: any amount.
         linger_seconds: For how long a client that has been told of the end is listened to.
     """
 
@@ -76,7 +75,6 @@ class Session(Protocol):
         self.secure = False
         self.limits = limits = connection.listener.limits
         self.linger_seconds = limits.linger_seconds
-        self.buffered_bytes = limits.buffered_bytes
         self._may_connect = server.extended_connect  # as the client is told
         self.engine: engine.Engine = server.engine(
             limits.streams, limits.head_bytes, server.reactor.seconds, self._may_connect
@@ -101,6 +99,11 @@ class Session(Protocol):
         self._stalled = Timer(server.reactor)  # until it takes something
         self._goodbye = Timer(server.reactor)  # until it has heard our goodbye; at last, until it is gone
         self._drained: list[Deferred[None]] = []
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What may wait to be sent on each stream; 0: any amount."""
+        return int(self.limits.buffered_bytes)
 
     # The connection
 
