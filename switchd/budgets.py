@@ -19,6 +19,8 @@ from typing import Any, Literal
 
 from attrs import define, field, frozen
 
+from switchd.memory import Memory
+
 RETRY_SECONDS = 5.0
 """When to try again if there are too many. Nobody knows when one of them ends: this is long enough that those who are
 turned away are not a load themselves, and short enough that a place is not free for long."""
@@ -221,8 +223,12 @@ class Charge:
         self._add(left, -1)
 
     def _add(self, accounts: tuple[Account, ...], number: int) -> None:
-        for account in accounts:
-            setattr(account, self._what, getattr(account, self._what) + number)
+        if self._what == "connections":
+            for account in accounts:
+                account.connections += number
+        else:
+            for account in accounts:
+                account.switched += number
 
 
 @frozen
@@ -239,14 +245,14 @@ class Peers:
     ipv6_prefix: int = IPV6_PREFIX
     exempt: tuple[Network, ...] = ()
 
-    def client(self, address: Any) -> str | None:
+    def client(self, host: str) -> str | None:
         """Who is counted as one with all others of that name; None: nobody is counted.
 
         Args:
-            address: An `IAddress`. That of a UNIX socket, which all clients share, is nobody's.
+            host: An IP address. What is none is nobody's.
         """
         try:
-            ip = ip_address(getattr(address, "host", "").partition("%")[0])
+            ip = ip_address(host.partition("%")[0])
         except ValueError:
             return None
         ip = getattr(ip, "ipv4_mapped", None) or ip
@@ -258,6 +264,9 @@ class Peers:
 def _network(ip: IPv4Address | IPv6Address, prefix: int) -> Network:
     return ip_network((int(ip), prefix) if ip.version == 6 else ip, strict=False)
 
+
+MOST_REMEMBERED = 4096
+"""Addresses of which it is remembered who that is: to read one takes as long as to count its connection."""
 
 MOST_TURNED_AWAY = 100
 """Connections for which there is no room, and that are told so: each of them has a descriptor and some memory for a
@@ -291,6 +300,7 @@ class Budgets:
         self._accounts: dict[Hashable, Account] = {}
         self._clients: dict[str, Account] = {}
         self._pending: dict[str, tuple[Charge, Charge | None]] = {}
+        self._names: Memory[str, str | None] = Memory(MOST_REMEMBERED)  # what clients are called, by address
         self.listeners: Mapping[str, Budget] = {}
         self.peers = Peers()
 
@@ -299,6 +309,7 @@ class Budgets:
         self._server.budget = server
         self.listeners = listeners
         self.peers = peers
+        self._names.clear()
         for account in self._clients.values():
             account.budget = peers.budget
 
@@ -307,7 +318,7 @@ class Budgets:
 
         Args:
             listener: Where.
-            address: The client's.
+            address: The client's, an `IAddress`. That of a UNIX socket, which all clients share, is nobody's.
         """
         if self._memory_is_full():
             return Over("server", "", "memory_bytes")
@@ -380,7 +391,7 @@ class Budgets:
     def _places(self, listener: str, address: Any, paths: Paths = ()) -> tuple[Account, ...]:
         budget = self.listeners.get(listener, UNBOUNDED)
         places = [self._server, self._account(("listener", listener), "listener", listener, budget)]
-        client = self.peers.client(address)
+        client = self._client(getattr(address, "host", ""))
         if client is not None:
             places.append(self._clients.get(client) or self._new_client(client))
         return (*places, *(self._account(("path", key), "path", path, budget) for key, path, budget in paths))
@@ -391,6 +402,11 @@ class Budgets:
             account = self._accounts[key] = Account(scope, name, budget)
         account.budget = budget
         return account
+
+    def _client(self, host: str) -> str | None:
+        if host not in self._names:
+            self._names.keep(host, self.peers.client(host))
+        return self._names[host]
 
     def _new_client(self, client: str) -> Account:
         """Of those who have been here longest two are looked at for each that comes, so that there are never many more

@@ -93,14 +93,16 @@ class Connection(Protocol):
         reactor: The clock.
         addresses: The peer's, and the one at our end.
         secure: Whether it is encrypted.
-        buffered_bytes: What may wait to be sent on each stream; 0: any amount.
     """
 
     engine: engine.Engine
     reactor: Any
     addresses: tuple[IAddress, IAddress]
     secure: bool
-    buffered_bytes: int
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What may wait to be sent on each stream; 0: any amount."""
 
     def ready(self, stream: Any) -> None:
         """It has something to send."""

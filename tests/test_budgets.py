@@ -303,11 +303,11 @@ class TestClients:
         ],
     )
     def test_an_ipv6_client_has_a_network(self, one: str, other: str, are_same: bool) -> None:
-        assert (Peers().client(peer(one)) == Peers().client(peer(other))) is are_same
+        assert (Peers().client(one) == Peers().client(other)) is are_same
 
     def test_of_a_size_that_is_configured(self) -> None:
-        assert Peers(ipv6_prefix=48).client(peer("2001:db8:1:2::3")) == "2001:db8:1::/48"
-        assert Peers(ipv6_prefix=128).client(peer("2001:db8::3")) == "2001:db8::3/128"
+        assert Peers(ipv6_prefix=48).client("2001:db8:1:2::3") == "2001:db8:1::/48"
+        assert Peers(ipv6_prefix=128).client("2001:db8::3") == "2001:db8::3/128"
 
     @pytest.mark.parametrize("address", [UNIXAddress(None), UNIXAddress(b"/x"), None, IPv4Address("TCP", "name", 1)])
     def test_what_is_no_address_of_a_client_is_not_counted(self, address: Any) -> None:

@@ -16,7 +16,6 @@ PACKAGE = Path(switchd.__file__).parent
 LAYERS = [
     {
         "access",
-        "budgets",
         "changes",
         "inherited",
         "interfaces",
@@ -27,6 +26,7 @@ LAYERS = [
         "signals",
         "transports",
     },
+    {"budgets"},
     {"errors", "frames"},
     {"calm", "negotiation", "handover", "schema", "events"},
     {"config", "deadlines", "decision", "engines", "haproxy", "messages"},
