@@ -46,16 +46,7 @@ def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None
     connections = tuple(factory.connections)
     switched = sum(1 for connection in connections if connection.stack)
     factory.tell(events.Draining(len(connections), switched, seconds))
-    have_less: dict[float, set[Connection]] = defaultdict(set)
-    for connection in connections:
-        own = _say_goodbye(connection, seconds, reactor)
-        if own < seconds:
-            have_less[own].add(connection)
-
-    def cut_those(few: set[Connection]) -> None:
-        cut(factory.connections & few)
-
-    deadlines = [reactor.callLater(own, cut_those, few) for own, few in have_less.items()]
+    deadlines = close(factory, connections, seconds, reactor)
     deadlines.append(reactor.callLater(seconds, cut, factory.connections))
 
     def over(_: None) -> None:
@@ -66,6 +57,28 @@ def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None
         factory.tell(events.Drained(seconds=reactor.seconds() - since, **counts))
 
     return empty.addCallback(over)
+
+
+def close(factory: SwitchFactory, connections: Iterable[Connection], seconds: float, reactor: Any) -> list[Any]:
+    """End some connections, each in its own language.
+
+    Args:
+        factory: Whose they are.
+        connections: Which.
+        seconds: As for `drain`.
+        reactor: The clock.
+
+    Returns:
+        The calls, still to come, that abort what is left.
+    """
+    have: dict[float, set[Connection]] = defaultdict(set)
+    for connection in connections:
+        have[_say_goodbye(connection, seconds, reactor)].add(connection)
+
+    def cut_those(few: set[Connection]) -> None:
+        cut(factory.connections & few)
+
+    return [reactor.callLater(own, cut_those, few) for own, few in have.items()]
 
 
 def cut(connections: Iterable[Connection]) -> None:
@@ -110,8 +123,8 @@ def _close(connection: Connection, protocol: Any, reactor: Any) -> None:
     """
     # The protocol's own transport may be a TLS session upon the connection's.
     transport = getattr(protocol, "transport", None) or connection.transport
-    if not getattr(transport, "connected", True):
-        return  # that was its end
+    if connection.left or not getattr(transport, "connected", True):
+        return  # that has been done, or was its end
     in_tls = ISSLTransport.providedBy(transport)
     if getattr(transport, "disconnecting", False) or not (in_tls or is_under_way(transport)):
         close_when_sent(transport)

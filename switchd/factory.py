@@ -84,7 +84,7 @@ def assemble(configuration: config.Config, mistakes: Iterable[Mistake], reactor:
     entries, in_switches = plugins.bind(configuration.switch, found, reactor, configuration.folder)
     made, in_resources = routes.resources(configuration.http, configuration.folder, reactor)
     endpoints, in_listeners = listeners.endpoints(configuration.listen, configuration.folder, reactor)
-    admin, in_admin = listeners.private(configuration.admin, reactor)
+    admin, in_admin = listeners.private(configuration.admin, configuration.folder, reactor)
     everything = (*mistakes, *_log_mistakes(configuration), *in_listeners, *in_resources, *in_switches, *in_admin)
     if everything:
         raise ConfigurationError(configuration.file, everything)
@@ -126,7 +126,7 @@ class Connection:
         route: The path of the `[[switch]]` that took it, as configured; "*" for HTTP/2 that needed none.
         drain_seconds: How long the protocol that it last switched to may take to say goodbye. None: as long as there
             is.
-        ending: How it is to end, now that the server stops. None: the server does not.
+        ending: How it is to end, now that the server stops, or that it is to be closed. None: neither.
         left: Whether we have shut down our side of it, for that reason.
     """
 
@@ -201,7 +201,7 @@ class SwitchFactory(Site):
         self._h2c_drain_seconds = h2c[0].drain_seconds if h2c else None  # by prior knowledge there is no path
         self._log = publish
         self._listeners: tuple[events.Listener, ...] = ()
-        self._closing: Callable[[Any], object] | None = None
+        self._closing: tuple[Callable[[Any], object], ...] = ()
         self._forget = self._lost  # one bound method for all connections
         self._assembled = assembly.routes
         self._candidates: Memory[Any, negotiation.Candidates] = Memory(MOST_REMEMBERED)
@@ -261,7 +261,11 @@ class SwitchFactory(Site):
 
     def listen_to_closing(self, closing: Callable[[Any], object]) -> None:
         """Have `closing` called with what carries each connection that comes from now on, just before it is closed."""
-        self._closing = closing
+        self._closing += (closing,)
+
+    def _is_closing(self, transport: Any) -> None:
+        for closing in self._closing:
+            closing(transport)
 
     def tell(self, event: events.Logged) -> None:
         """Something has happened, to a connection or to the server as a whole: for the log, and for who listens."""
@@ -310,8 +314,8 @@ class SwitchFactory(Site):
             f"{next(self._ids):x}", transport, listener or self.listener, self.reactor.seconds(), self._forget
         )
         self.connections.add(connection)
-        if self._closing is not None:
-            before_lost(bottom(transport), self._closing)
+        if self._closing:
+            before_lost(bottom(transport), self._is_closing)
         when_lost(transport, connection.lost)
         return connection
 
@@ -374,12 +378,15 @@ class SwitchFactory(Site):
         candidate: negotiation.Candidate | None = None,
     ) -> None:
         if self._listeners:
-            self._tell(events.Refused(*self._offered(connection, path, found, candidate), status))
+            plugin = candidate.entry.name if candidate else ""
+            offered = self._offered(connection, path, found, candidate)
+            self._tell(events.Refused(*offered, status, plugin=plugin, rule=found.rule.name.lower()))
 
     def ignored(self, connection: Connection, path: bytes, found: negotiation.Candidates) -> None:
         if self._listeners:
-            reason = "declined" if found.found else found.rule.name.lower()
-            self._tell(events.Ignored(*self._offered(connection, path, found, None), reason))
+            asked = found.found[0].entry.name if found.found else ""
+            reason = "declined" if asked else found.rule.name.lower()
+            self._tell(events.Ignored(*self._offered(connection, path, found, None), reason, plugin=asked))
 
     def _offered(
         self,
@@ -421,12 +428,12 @@ class SwitchFactory(Site):
 
     def _lost(self, connection: Connection, reason: Failure) -> None:
         self.connections.discard(connection)
-        if connection.ending is not None:
+        if connection.ending is not None and self.draining:
             as_expected = connection.ending == "cut" or reason.check(ConnectionDone)
             self.endings[connection.ending if as_expected else "lost"] += 1
         if connection.stack and (self._logs_switches or self._listeners):
             seconds = self.reactor.seconds() - connection.since
-            by, why = _cause(connection, reason)
+            by, why = _cause(connection, reason, self.draining)
             self._publish_switch(events.Ended(*_switched(connection), seconds, by, why, route=connection.route))
         if not self.connections:
             waiting, self._waiting = self._waiting, []
@@ -439,8 +446,8 @@ def _switched(connection: Connection) -> tuple[str, str, str, tuple[str, ...]]:
     return connection.id, connection.peer, connection.path, connection.stack
 
 
-def _cause(connection: Connection, reason: Failure) -> tuple[str, str]:
-    """Who ended a connection, and why."""
+def _cause(connection: Connection, reason: Failure, stopping: bool) -> tuple[str, str]:
+    """Who ended a connection, and why; `stopping`: the server was."""
     transport = connection.transport
     if reason.check(ConnectionAborted):
         return "server", "aborted"
@@ -450,4 +457,4 @@ def _cause(connection: Connection, reason: Failure) -> tuple[str, str]:
         return "server", f"error: {events.escaped(reason.getErrorMessage())} ({type(reason.value).__name__})"
     if not connection.left and (pass_half_close(transport) or not getattr(transport, "disconnecting", False)):
         return "client", "closed"
-    return "server", "closed" if connection.ending is None else "shutdown"
+    return "server", "shutdown" if stopping and connection.ending is not None else "closed"

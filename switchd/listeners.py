@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from zope.interface import implementer
 from switchd import config
 from switchd.certificates import Certificates, secured
 from switchd.errors import Mistake, UnusableOptions
-from switchd.schema import in_words, join
+from switchd.schema import in_words, join, shown
+
+MOST_SOCKET_BYTES = 103
+"""The longest name of a UNIX socket that every system takes: 107 in Linux, 103 in BSD (`sun_path`)."""
 
 _IS_TLS = re.compile(r"(haproxy:)*ssl:").match
 
@@ -44,9 +48,18 @@ def endpoints(
     return tuple(made), tuple(mistakes)
 
 
-def private(admin: config.Admin, reactor: Any) -> tuple[IStreamServerEndpoint | None, tuple[Mistake, ...]]:
+def private(
+    admin: config.Admin, folder: Path, reactor: Any
+) -> tuple[IStreamServerEndpoint | None, tuple[Mistake, ...]]:
     """Make the endpoint of `[admin]`: None if there is to be none, or with a mistake."""
-    return _endpoint(admin.endpoint, "admin", reactor) if admin.endpoint else (None, ())
+    endpoint, mistakes = _endpoint(admin.endpoint, "admin", reactor)
+    return endpoint, (*mistakes, *_control_mistakes(folder / admin.control if admin.control else None))
+
+
+def _control_mistakes(file: Path | None) -> Iterator[Mistake]:
+    if file is not None and len(os.fsencode(file)) > MOST_SOCKET_BYTES:
+        problem = f"expected a name of at most {MOST_SOCKET_BYTES} bytes with its folders, got {shown(file)}"
+        yield Mistake("admin.control", problem)
 
 
 def _endpoint(text: str, key: str, reactor: Any) -> tuple[IStreamServerEndpoint | None, tuple[Mistake, ...]]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.task import deferLater
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from switchd import events, signals
+from switchd import config, events, signals
 from switchd.draining import cut, drain
+from switchd.errors import SwitchdError
 from switchd.factory import Assembly, SwitchFactory
 from switchd.transports.connections import prepare
 
@@ -53,10 +55,26 @@ class SwitchService(Service):
         self._failed: StartUpError | None = None
         self._admin: Any = None
         self._private: IListeningPort | None = None
-        if assembly.admin is not None:
+        self._control: Any = None
+        settings = assembly.config.admin
+        if settings.endpoint or settings.control:
+            self._watched(settings)
+
+    def _watched(self, settings: config.Admin) -> None:
+        """What `[admin]` asks for: imported only then."""
+        from switchd.console.keys import Keys
+        from switchd.overview import Overview
+
+        overview = Overview(self.factory, self._reactor, self._places, self._why_not_ready)
+        keys = Keys(self._reactor)
+        if settings.endpoint:
             from switchd.admin import Admin  # with prometheus_client, which nobody else needs
 
-            self._admin = Admin(assembly, self.factory, reactor, self._why_not_ready)
+            self._admin = Admin(self._assembly, overview, keys, self._reactor)
+        if settings.control:
+            from switchd.control import Control
+
+            self._control = Control(self._assembly, overview, keys, self._console, self._reload, self._reactor)
 
     def privilegedStartService(self) -> None:
         """Listen, before twistd gives up the right to low ports.
@@ -76,6 +94,22 @@ class SwitchService(Service):
             text = self._assembly.config.admin.endpoint
             self._listen(self._assembly.admin, self._admin.factory, text, self._listening_privately)
 
+    def startService(self) -> None:
+        """Listen on the control socket, as whoever we are from now on.
+
+        Raises:
+            StartUpError: It cannot be opened.
+        """
+        if self._control is not None:
+            file = str(self._control.file)
+            listening = maybeDeferred(self._control.listen)
+            listening.addCallbacks(
+                lambda _: events.log(events.ControlListening(file)), self._cannot_listen, errbackArgs=(file,)
+            )
+            if self._failed is not None:
+                raise self._failed
+        super().startService()
+
     def _listen(
         self, endpoint: IStreamServerEndpoint, factory: SwitchFactory, text: str, opened: Callable[[Any], object]
     ) -> None:
@@ -88,6 +122,22 @@ class SwitchService(Service):
         self._private = port
         self._admin.start()
         events.log(events.AdminListening(_described(port)))
+
+    def _places(self) -> Iterable[tuple[str, str]]:
+        """Where we listen: the endpoint as configured, and the address."""
+        endpoints = (table.endpoint for table in self._assembly.config.listen)
+        return zip(endpoints, map(_described, self.ports), strict=False)
+
+    def _console(self) -> str:
+        """The address of the console for a browser on this machine; "" if there is none."""
+        host = None if self._private is None else self._private.getHost()
+        if not isinstance(host, IPv4Address | IPv6Address):
+            return ""
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host.host, host.host)
+        return f"http://[{here}]:{host.port}/" if ":" in here else f"http://{here}:{host.port}/"
+
+    def _reload(self) -> str:
+        raise SwitchdError("it cannot reload")
 
     def _why_not_ready(self) -> str:
         if not self.running:
@@ -134,13 +184,12 @@ class SwitchService(Service):
 
     def _stop_admin(self) -> Deferred[None]:
         port, self._private = self._private, None
-        if port is None:
-            return succeed(None)
-        self._admin.stop()
-        stopped: list[Deferred[Any]] = [
-            maybeDeferred(port.stopListening),
-            drain(self._admin.factory, ADMIN_SECONDS, self._reactor),
-        ]
+        stopped: list[Deferred[Any]] = []
+        if port is not None:
+            self._admin.stop()
+            stopped += maybeDeferred(port.stopListening), drain(self._admin.factory, ADMIN_SECONDS, self._reactor)
+        if self._control is not None:
+            stopped.append(self._control.stop(ADMIN_SECONDS))
         return DeferredList(stopped, consumeErrors=True).addCallback(lambda results: None)
 
 
