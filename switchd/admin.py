@@ -6,7 +6,7 @@ are gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import evolve
@@ -30,15 +30,18 @@ class Admin:
         assembly: The server that it tells about.
         overview: The same.
         keys: What allows closing connections from the console.
+        names: The names that the console has now: see `console.page.is_ours`.
         reactor: The reactor.
 
     Attributes:
         factory: For the private endpoint. What happens to its own connections is told to nobody.
     """
 
-    def __init__(self, assembly: Assembly, overview: Overview, keys: Keys, reactor: Any) -> None:
+    def __init__(
+        self, assembly: Assembly, overview: Overview, keys: Keys, names: Callable[[], Iterable[str]], reactor: Any
+    ) -> None:
         metrics = Metrics(overview.factory)
-        self._console = console = Console(overview, keys, assembly.config.admin.hosts, reactor)
+        self._console = console = Console(overview, keys, names, reactor)
         self._lag = Lag(reactor, metrics)
         routes = Routes(
             console.entries,

@@ -24,8 +24,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort, IOpenSSLServerConnectionCreator, IStreamServerEndpoint
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
@@ -78,6 +77,10 @@ class Certificates:
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See `IOpenSSLServerConnectionCreator`."""
         return self._connection(self._options.minimum_version, protocol)
+
+    def are_those_of(self, other: Certificates) -> bool:
+        """Whether another one is made of the same options and files, as they are now."""
+        return (self._options, self._alpn, self._seen) == (other._options, other._alpn, other._seen)
 
     def at_least(self, version: str) -> IOpenSSLServerConnectionCreator:
         """The same, for sessions of TLS "1.2" or "1.3" or later; never older than the options have it."""
@@ -159,22 +162,12 @@ def in_words(error: BaseException | None) -> str:
             return schema.in_words(error) if error is not None else "nothing"
 
 
-def secured(endpoint: IStreamServerEndpoint, certificates: Certificates, clock: Any) -> IStreamServerEndpoint:
-    """An endpoint whose connections begin with TLS; behind a `haproxy:` endpoint, what the proxy says comes first."""
-    return _Secured(endpoint, certificates, clock)
+def secured(factory: Any, certificates: Certificates, clock: Any) -> TLSMemoryBIOFactory:
+    """A factory whose connections begin with TLS; in it they are those of `factory`, whose names for ALPN do not count.
 
-
-@implementer(IStreamServerEndpoint)
-@frozen
-class _Secured:
-    endpoint: IStreamServerEndpoint
-    certificates: Certificates
-    clock: Any
-
-    def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
-        """See `IStreamServerEndpoint`."""
-        inside = _Silent(protocolFactory)
-        return self.endpoint.listen(TLSMemoryBIOFactory(self.certificates, False, inside, self.clock))
+    Behind a `haproxy:` endpoint, what the proxy says comes first.
+    """
+    return TLSMemoryBIOFactory(certificates, False, _Silent(factory), clock)
 
 
 class _Silent(Factory):

@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from switchd import schema
+from switchd import events, schema
 from switchd.config import Limits, Server
 from switchd.console.keys import KEY_SECONDS, Keys
 from switchd.draining import drain
@@ -59,7 +59,7 @@ class Control:
         overview: The same.
         keys: It gives them.
         address: Tells the address of the console, "" if there is none to be opened by a browser.
-        reload: Reads the configuration again, and says, at once or later, what came of that.
+        reload: Reads the configuration again, and gives the event that says what came of that.
         reactor: The reactor.
 
     Attributes:
@@ -73,7 +73,7 @@ class Control:
         overview: Overview,
         keys: Keys,
         address: Callable[[], str],
-        reload: Callable[[], Any],
+        reload: Callable[[], Deferred[Any]],
         reactor: Any,
     ) -> None:
         settings = assembly.config
@@ -87,7 +87,7 @@ class Control:
                 ("/connections", _Does(lambda said: overview.look().rows(_read(Query, said)))),
                 ("/close", _Does(lambda said: overview.close(_read(Order, said), "control"))),
                 ("/keys", _Does(lambda said: {"key": keys.new(), "seconds": KEY_SECONDS, "console": address()})),
-                ("/reload", _Does(lambda said: maybeDeferred(reload).addCallback(lambda words: {"outcome": words}))),
+                ("/reload", _Does(lambda said: reload().addCallback(_outcome))),
             ),
         )
         quiet = Server(header=settings.server.header, access_log="", switch_log=False)
@@ -119,6 +119,10 @@ def _mask(mask: int) -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+def _outcome(event: events.Reloaded | events.NotReloaded) -> Values:
+    return {"reloaded": isinstance(event, events.Reloaded), "outcome": event.text.format(event=event)}
 
 
 class _Owners(Factory):

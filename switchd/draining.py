@@ -24,6 +24,7 @@ from switchd.factory import Connection, SwitchFactory
 from switchd.first import First
 from switchd.handover import LOOK_SECONDS, close_when_sent, handover, is_under_way, pass_half_close
 from switchd.http1 import Channel
+from switchd.http2 import Session
 from switchd.interfaces import IDrain
 
 _log = Logger()
@@ -79,6 +80,20 @@ def close(factory: SwitchFactory, connections: Iterable[Connection], seconds: fl
         cut(factory.connections & few)
 
     return [reactor.callLater(own, cut_those, few) for own, few in have.items()]
+
+
+def dismiss(connections: Iterable[Connection]) -> None:
+    """Close those that speak HTTP, each after what it is being answered: nobody listens any more where they came in.
+
+    What has switched stays, and so do the streams of HTTP/2 that are open. Who has not asked for anything yet has
+    something to ask.
+    """
+    for connection in tuple(connections):
+        match connection.protocol:
+            case Channel() as channel:
+                channel.finish(patiently=True)
+            case Session() as session:
+                session.leave()
 
 
 def cut(connections: Iterable[Connection]) -> None:

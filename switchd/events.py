@@ -73,6 +73,62 @@ class AdminListening:
     text = "metrics and health are told on {event.address}"
 
 
+@frozen(kw_only=True)
+class Reloaded:
+    """The configuration has been read again, and is used.
+
+    Attributes:
+        file: The file.
+        listeners: How many listeners are as they were.
+        opened: Those that are new, as configured.
+        closed: Those that are no more.
+        switches: How many `[[switch]]` tables say what they said.
+        added: Those that are new, as "/path protocol".
+        ended: Those that are no more; what has switched there stays.
+        others: What else says something else: the names of sections.
+    """
+
+    file: str
+    listeners: int
+    opened: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    switches: int
+    added: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    level = LogLevel.info
+    text = "reloaded {event.file}: {event.changes}"
+
+    @property
+    def changes(self) -> str:
+        """What was kept, added and ended, in words."""
+        listeners = f"{self.listeners} kept{_listed('opened', self.opened)}{_listed('closed', self.closed)}"
+        switches = f"{self.switches} kept{_listed('added', self.added)}{_listed('ended', self.ended)}"
+        others = f"; changed: {', '.join(self.others)}" if self.others else ""
+        return f"listeners: {listeners}; switches: {switches}{others}"
+
+
+def _listed(what: str, names: tuple[str, ...]) -> str:
+    return f", {what}: {', '.join(names)}" if names else ""
+
+
+@frozen
+class NotReloaded:
+    """The configuration has been read again, and cannot be used: everything stays as it was.
+
+    Attributes:
+        file: The file.
+        why: All that is wrong with it.
+    """
+
+    file: str
+    why: str
+
+    level = LogLevel.error
+    text = "nothing is changed, {event.file} cannot be used: {event.why}"
+
+
 @frozen
 class ControlListening:
     """The control socket is open.
@@ -374,8 +430,10 @@ Logged = (
     | LeftOut
     | Listening
     | NoSession
+    | NotReloaded
     | NotRenewed
     | Rejected
+    | Reloaded
     | Renewed
     | Switched
 )

@@ -12,7 +12,8 @@ from typing import Any, cast
 from attrs import define, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, ISSLTransport, IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress, ISSLTransport
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
@@ -31,12 +32,14 @@ from switchd import (
     plugins,
     routes,
 )
+from switchd.changes import NOTHING, Made
 from switchd.deadlines import Deadlines
 from switchd.decision import Verdict
 from switchd.errors import ConfigurationError, Mistake, RequestError
 from switchd.first import First
 from switchd.handover import before_lost, bottom, occupant, pass_half_close, when_lost
 from switchd.interfaces import Request as Asked
+from switchd.listeners import Prepared
 from switchd.memory import Memory
 from switchd.negotiation import Entry
 
@@ -57,38 +60,51 @@ class Assembly:
     Attributes:
         config: The configuration.
         routes: What is served where.
-        endpoints: Where to listen, in the order of `config.listen`.
+        listeners: Where to listen, in the order of `config.listen`.
         broken: Plugin files that could not be imported, of anybody. Nothing here needs them: no reason not to start.
         admin: Where metrics and health are told; None: nowhere.
     """
 
     config: config.Config
     routes: routes.Routes
-    endpoints: tuple[IStreamServerEndpoint, ...]
+    listeners: tuple[Prepared, ...]
     broken: tuple[plugins.BrokenFile, ...] = ()
-    admin: IStreamServerEndpoint | None = None
+    admin: Prepared | None = None
+
+    def made(self) -> tuple[Made[Any, Entry], Made[Any, IResource], Made[Any, Prepared]]:
+        """What was made of each `[[switch]]`, `[[http]]` and `[[listen]]`."""
+        return (
+            Made(self.config.switch, self.routes.entries),
+            Made(self.config.http, [resource for _, resource in self.routes.resources]),
+            Made(self.config.listen, self.listeners),
+        )
 
 
-def assemble(configuration: config.Config, mistakes: Iterable[Mistake], reactor: Any) -> Assembly:
+def assemble(
+    configuration: config.Config, mistakes: Iterable[Mistake], reactor: Any, before: Assembly | None = None
+) -> Assembly:
     """Make what a configuration names.
 
     Args:
         configuration: As `config.load` returned it.
         mistakes: Likewise.
         reactor: What plugins and WSGI applications get.
+        before: What is in use. What was made of its tables goes on for those that say the same. None: nothing is.
 
     Raises:
         ConfigurationError: With all mistakes, those of `config.load` and those found here.
     """
     found = plugins.find()
-    entries, in_switches = plugins.bind(configuration.switch, found, reactor, configuration.folder)
-    made, in_resources = routes.resources(configuration.http, configuration.folder, reactor)
-    endpoints, in_listeners = listeners.endpoints(configuration.listen, configuration.folder, reactor)
-    admin, in_admin = listeners.private(configuration.admin, configuration.folder, reactor)
+    folder = configuration.folder
+    switches, resources, open_ones = (NOTHING, NOTHING, NOTHING) if before is None else before.made()
+    entries, in_switches = plugins.bind(configuration.switch, found, reactor, folder, switches)
+    made, in_resources = routes.resources(configuration.http, folder, reactor, resources)
+    prepared, in_listeners = listeners.prepare(configuration.listen, folder, reactor, open_ones)
+    admin, in_admin = listeners.private(configuration.admin, folder, reactor)
     everything = (*mistakes, *_log_mistakes(configuration), *in_listeners, *in_resources, *in_switches, *in_admin)
     if everything:
         raise ConfigurationError(configuration.file, everything)
-    return Assembly(configuration, routes.Routes(entries, made), endpoints, found.broken, admin)
+    return Assembly(configuration, routes.Routes(entries, made), prepared, found.broken, admin)
 
 
 def _log_mistakes(configuration: config.Config) -> Iterator[Mistake]:
@@ -97,6 +113,12 @@ def _log_mistakes(configuration: config.Config) -> Iterator[Mistake]:
     folder = (configuration.folder / log).parent
     if log not in ("", "-") and not os.access(folder, os.W_OK):
         yield Mistake("server.access_log", f"{folder} is no folder that can be written to")
+
+
+def _log_path(configuration: config.Config) -> str | None:
+    """The file of the access log; None: there is none of its own."""
+    log = configuration.server.access_log
+    return None if log in ("", "-") else str(configuration.folder / log)
 
 
 @frozen(eq=False)
@@ -157,6 +179,33 @@ class Connection:
         self._lost(self, reason)
 
 
+class Through(Factory):
+    """What a listener leads to: HTTP/1.1 that can switch.
+
+    Args:
+        factory: Serves what comes.
+        listener: Where it comes in.
+    """
+
+    noisy = False
+
+    def __init__(self, factory: SwitchFactory, listener: Listener) -> None:
+        self._factory = factory
+        self._listener = listener
+
+    def buildProtocol(self, addr: IAddress | None) -> First:
+        """The protocol that gets a connection's first bytes."""
+        return First(self._factory, self._listener)
+
+    def doStart(self) -> None:
+        """See `IProtocolFactory`."""
+        self._factory.doStart()
+
+    def doStop(self) -> None:
+        """See `IProtocolFactory`."""
+        self._factory.doStop()
+
+
 class SwitchFactory(Site):
     """What every listener has: HTTP/1.1 that can switch.
 
@@ -177,7 +226,6 @@ class SwitchFactory(Site):
     def __init__(
         self, assembly: Assembly, reactor: Any, publish: Callable[[events.Logged], object] = events.log
     ) -> None:
-        settings = assembly.config.server
         super().__init__(
             routes.Root(assembly.routes),
             requestFactory=http1.Request,
@@ -185,33 +233,54 @@ class SwitchFactory(Site):
             logFormatter=access.combined,
             reactor=reactor,
         )
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self.endings: Counter[events.Ending] = Counter()
+        self._log = publish
+        self._listeners: tuple[events.Listener, ...] = ()
+        self._closing: tuple[Callable[[Any], object], ...] = ()
+        self._forget = self._lost  # one bound method for all connections
+        self._deadlines: dict[float, Deadlines] = {}  # as many as `limits` has different times
+        self._ids = count(1)
+        self._requests = count(1)
+        self._waiting: list[Deferred[None]] = []
+        self._use(assembly)
+
+    def use(self, assembly: Assembly) -> None:
+        """Go on with another configuration: for all that is asked from now on, also on connections that there are.
+
+        What has switched is left alone, as are the limits of those who are here. The access log is opened anew.
+
+        Raises:
+            OSError: The access log cannot be opened. Nothing has been changed.
+        """
+        path = _log_path(assembly.config)
+        opened = self._openLogFile(path) if path and self.numPorts else None
+        before = self.logFile if self.logPath and self.numPorts else None
+        self._use(assembly)
+        if opened is not None:
+            self.logFile = opened
+        if before is not None:
+            before.close()
+
+    def _use(self, assembly: Assembly) -> None:
+        settings = assembly.config.server
+        self.resource = routes.Root(assembly.routes)
         self.listener = Listener("", assembly.config.limits)
         self.prefer = settings.prefer
         self.advertise = settings.advertise
         self.header = settings.header.encode("latin-1")
         self.engine = engine.named(settings.http2_engine)
         self.extended_connect = settings.extended_connect
-        self.connections: set[Connection] = set()
-        self.draining = False
-        self.endings: Counter[events.Ending] = Counter()
         self.entries = assembly.routes.entries
         self.demands = exchange.demands(self.entries)
-        h2c = [entry for entry in assembly.routes.entries if http2.TOKEN in entry.tokens]
+        h2c = [entry for entry in self.entries if http2.TOKEN in entry.tokens]
         self.speaks_h2c = bool(h2c)
         self._h2c_drain_seconds = h2c[0].drain_seconds if h2c else None  # by prior knowledge there is no path
-        self._log = publish
-        self._listeners: tuple[events.Listener, ...] = ()
-        self._closing: tuple[Callable[[Any], object], ...] = ()
-        self._forget = self._lost  # one bound method for all connections
-        self._assembled = assembly.routes
+        self._routes = assembly.routes
         self._candidates: Memory[Any, negotiation.Candidates] = Memory(MOST_REMEMBERED)
         self._switches: Memory[bytes, tuple[Entry, ...]] = Memory(MOST_REMEMBERED)
-        self._deadlines: dict[float, Deadlines] = {}  # as many as `limits` has different times
-        self._ids = count(1)
-        self._requests = count(1)
-        self._waiting: list[Deferred[None]] = []
-        if settings.access_log not in ("", "-"):
-            self.logPath = str(assembly.config.folder / settings.access_log)
+        self.logPath = _log_path(assembly.config)
         self._logs_access = settings.access_log != ""
         self._logs_switches = settings.switch_log
 
@@ -298,7 +367,7 @@ class SwitchFactory(Site):
         """Remembered likewise."""
         found = self._switches.get(path)
         if found is None:
-            found = self._assembled.switches(path)
+            found = self._routes.switches(path)
             if len(path) <= REMEMBERED_BYTES:
                 self._switches.keep(path, found)
         return found

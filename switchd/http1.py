@@ -384,9 +384,13 @@ class Channel(HTTPChannel, Waiter):
         self._networkProducer.unregisterProducer()
         self._close()
 
-    def finish(self) -> bool:
-        """Shutdown: close when idle, otherwise after the answer that is being made, or whose request has its head here
-        and its body under way. A pending decision is 503.
+    def finish(self, patiently: bool = False) -> bool:
+        """Close when idle, otherwise after the answer that is being made, or whose request has its head here and its
+        body under way.
+
+        Args:
+            patiently: Whether a decision that is pending may lead to a switch still. If not, it is 503: the server
+                stops.
 
         Returns:
             Whether there is such an answer.
@@ -395,7 +399,8 @@ class Channel(HTTPChannel, Waiter):
         if self._lingering:
             self._close()
         elif self._decision is not None:
-            self._decline(self.requests[0])
+            if not patiently:
+                self._decline(self.requests[0])
         elif self.line_mode:
             self.drop()
             return False

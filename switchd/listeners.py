@@ -1,4 +1,4 @@
-"""The endpoints of the `[[listen]]` tables."""
+"""What the `[[listen]]` tables, and `[admin]`, name: endpoints, with their certificates."""
 
 from __future__ import annotations
 
@@ -8,56 +8,93 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from zope.interface import implementer
 
 from switchd import config
-from switchd.certificates import Certificates, secured
+from switchd.certificates import Certificates
+from switchd.changes import NOTHING, Made
 from switchd.errors import Mistake, UnusableOptions
 from switchd.schema import in_words, join, shown
 
 MOST_SOCKET_BYTES = 103
 """The longest name of a UNIX socket that every system takes: 107 in Linux, 103 in BSD (`sun_path`)."""
 
-_IS_TLS = re.compile(r"(haproxy:)*ssl:").match
+has_own_tls = re.compile(r"(haproxy:)*ssl:").match
+"""Whether a Twisted endpoint sees to TLS by itself. It reads its files when it is made, and never again."""
+
+is_inherited = re.compile(r"(haproxy:)*systemd:").match
+"""Whether it is a socket that systemd has passed to this process, which can be taken once."""
 
 
-def endpoints(
-    listen: Iterable[config.Listen], folder: Path, reactor: Any
-) -> tuple[tuple[IStreamServerEndpoint, ...], tuple[Mistake, ...]]:
+@frozen
+class Prepared:
+    """A listener that can be opened.
+
+    Attributes:
+        table: What the configuration says of it.
+        endpoint: Where to listen.
+        certificates: For TLS. None: what comes is in clear, unless the endpoint sees to that.
+    """
+
+    table: config.Listen
+    endpoint: IStreamServerEndpoint
+    certificates: Certificates | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called: the endpoint's text."""
+        return self.table.endpoint
+
+
+def prepare(
+    listen: Iterable[config.Listen],
+    folder: Path,
+    reactor: Any,
+    before: Made[config.Listen, Prepared] = NOTHING,
+) -> tuple[tuple[Prepared, ...], tuple[Mistake, ...]]:
     """Make the endpoints of the `[[listen]]` tables.
 
     Args:
         listen: The tables.
         folder: Where relative names of certificates start.
         reactor: Where to listen.
+        before: Listeners that are in use: the certificates of one go on if neither its table nor its files have
+            changed.
 
     Returns:
-        An endpoint for each table without a mistake, in the same order; and the mistakes.
+        A listener for each table without a mistake, in the same order; and the mistakes.
     """
-    made: list[IStreamServerEndpoint] = []
+    made: list[Prepared] = []
     mistakes: list[Mistake] = []
     for table in listen:
-        found, wrong = _endpoint(table.endpoint, table.key, reactor)
+        endpoint, wrong = _endpoint(table.endpoint, table.key, reactor)
         certificates, unusable = _certificates(table, folder, reactor)
         mistakes += [*wrong, *unusable]
-        if found is not None:
-            made.append(found if certificates is None else secured(found, certificates, reactor))
+        if endpoint is not None:
+            made.append(Prepared(table, endpoint, _unless_changed(before.take(table), certificates)))
     return tuple(made), tuple(mistakes)
 
 
-def private(
-    admin: config.Admin, folder: Path, reactor: Any
-) -> tuple[IStreamServerEndpoint | None, tuple[Mistake, ...]]:
+def _unless_changed(before: Prepared | None, certificates: Certificates | None) -> Certificates | None:
+    """Those that were read first, of two of the same table: sessions that they have begun can be resumed."""
+    used = None if before is None else before.certificates
+    same = used is not None and certificates is not None and used.are_those_of(certificates)
+    return used if same else certificates
+
+
+def private(admin: config.Admin, folder: Path, reactor: Any) -> tuple[Prepared | None, tuple[Mistake, ...]]:
     """Make the endpoint of `[admin]`: None if there is to be none, or with a mistake."""
-    endpoint, mistakes = _endpoint(admin.endpoint, "admin", reactor)
-    return endpoint, (*mistakes, *_control_mistakes(folder / admin.control if admin.control else None))
+    endpoint, wrong = _endpoint(admin.endpoint, "admin", reactor)
+    mistakes = (*wrong, *(_control_mistakes(folder / admin.control) if admin.control else ()))
+    return None if endpoint is None else Prepared(config.Listen(admin.endpoint, "admin"), endpoint), mistakes
 
 
-def _control_mistakes(file: Path | None) -> Iterator[Mistake]:
-    if file is not None and len(os.fsencode(file)) > MOST_SOCKET_BYTES:
+def _control_mistakes(file: Path) -> Iterator[Mistake]:
+    if len(os.fsencode(file)) > MOST_SOCKET_BYTES:
         problem = f"expected a name of at most {MOST_SOCKET_BYTES} bytes with its folders, got {shown(file)}"
         yield Mistake("admin.control", problem)
 
@@ -68,7 +105,7 @@ def _endpoint(text: str, key: str, reactor: Any) -> tuple[IStreamServerEndpoint 
     try:
         return serverFromString(reactor, text), ()
     except Exception as error:  # each kind of endpoint has its own: no such plugin, bad port, missing certificate
-        if isinstance(error, LookupError) and "systemd:" in text:
+        if isinstance(error, LookupError) and is_inherited(text):
             return _NotPassed(), ()
         problem = f'"{text}" is no endpoint: {in_words(error)}'
         return None, (Mistake(f"{key}.endpoint", problem),)
@@ -78,7 +115,7 @@ def _certificates(table: config.Listen, folder: Path, reactor: Any) -> tuple[Cer
     key = f"{table.key}.tls"
     if table.tls is None:
         return None, ()
-    if _IS_TLS(table.endpoint):
+    if has_own_tls(table.endpoint):
         return None, (Mistake(key, "an ssl: endpoint speaks TLS already; expected a tcp: endpoint with this table"),)
     try:
         return Certificates(table.tls, folder, reactor, table.tls.alpn), ()

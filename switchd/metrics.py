@@ -59,8 +59,13 @@ class Names:
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
+        self._known = {"h2": "h2", "h2c": "h2c"}
+        self.learn(entries)
+
+    def learn(self, entries: Iterable[Entry]) -> None:
+        """Know those of further switches, too: of the ones before there may be connections."""
         tokens = [token.decode("ascii") for entry in entries for token in (*entry.tokens, *entry.also)]
-        self._known = {token.lower(): token for token in ("h2", "h2c", *tokens)}
+        self._known |= {token.lower(): token for token in tokens}
 
     def token(self, token: str) -> str:
         """The label of a token; a configured one without a version stands for all versions."""
@@ -86,7 +91,8 @@ class Metrics:
     """
 
     def __init__(self, factory: SwitchFactory) -> None:
-        self._names = names = Names(factory.entries)
+        self._factory = factory
+        self._names = names = Names(())
         self._registry = registry = CollectorRegistry()
         self._live = live = _Live(factory, names)
         registry.register(live)
@@ -121,14 +127,24 @@ class Metrics:
             buckets=LAG_BUCKETS,
             registry=registry,
         )
+        self._reloads = Counter(
+            "switchd_reloads", "How often the configuration was read again.", ("outcome",), registry=registry
+        )
         # From the beginning, so that the first one is seen as an increase.
-        for entry in factory.entries:
-            for token in entry.tokens:
-                self._switches.labels(names.token(token.decode("ascii")), entry.path, "accepted")
+        self._learn()
+        for outcome in ("done", "failed"):
+            self._reloads.labels(outcome)
         for reason in ("no_session", "unclaimed"):
             self._drops.labels(reason)
         factory.listen(self._heard)
         factory.listen_to_closing(live.closing)
+
+    def _learn(self) -> None:
+        """See which switches are configured."""
+        self._names.learn(self._factory.entries)
+        for entry in self._factory.entries:
+            for token in entry.tokens:
+                self._switches.labels(self._names.token(token.decode("ascii")), entry.path, "accepted")
 
     def exposition(self, accept: str) -> tuple[str, bytes]:
         """All of it, and the media type of that.
@@ -162,6 +178,11 @@ class Metrics:
                 self._drops.labels("unclaimed").inc()
             case events.NoSession():
                 self._drops.labels("no_session").inc()
+            case events.Reloaded():
+                self._reloads.labels("done").inc()
+                self._learn()
+            case events.NotReloaded():
+                self._reloads.labels("failed").inc()
 
 
 class _Live(Collector):

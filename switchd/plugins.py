@@ -24,6 +24,7 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from switchd import config, schema
+from switchd.changes import NOTHING, Made
 from switchd.errors import Mistake, UnusableOptions
 from switchd.interfaces import Context, ISwitch, ISwitchPlugin, Offer
 from switchd.negotiation import Entry, offers, overlap
@@ -167,7 +168,11 @@ def _attempt(work: Callable[[], T]) -> T:
 
 
 def bind(
-    switches: Sequence[config.Switch], found: Found, reactor: object, folder: Path
+    switches: Sequence[config.Switch],
+    found: Found,
+    reactor: object,
+    folder: Path,
+    before: Made[config.Switch, Entry] = NOTHING,
 ) -> tuple[tuple[Entry, ...], tuple[Mistake, ...]]:
     """Make the switches of a configuration.
 
@@ -176,6 +181,7 @@ def bind(
         found: The plugins there are.
         reactor: For the switches: `Context.reactor`.
         folder: For the switches: `Context.folder`.
+        before: Entries that are in use, and go on if their table says the same.
 
     Returns:
         An entry for each table without a mistake, in the same order; and the mistakes.
@@ -187,7 +193,7 @@ def bind(
         if not switch.protocol:
             continue  # a stand-in for one that could not be read; that has been reported
         try:
-            entry = _entry(switch, found, Context(reactor, switch.path, folder))
+            entry = before.take(switch) or _entry(switch, found, Context(reactor, switch.path, folder))
         except _Unusable as unusable:
             mistakes += unusable.mistakes
         else:

@@ -18,6 +18,7 @@ from twisted.web.static import File
 from twisted.web.wsgi import WSGIResource
 
 from switchd import config
+from switchd.changes import NOTHING, Made
 from switchd.errors import Mistake
 from switchd.negotiation import Entry
 from switchd.schema import in_words
@@ -58,13 +59,15 @@ class Routes:
 
     Attributes:
         entries: As given.
+        resources: As given.
     """
 
     def __init__(self, entries: Iterable[Entry], resources: Iterable[tuple[str, IResource]]) -> None:
         self.entries = tuple(entries)
+        self.resources = tuple(resources)
         by_length = sorted(self.entries, key=lambda entry: len(configured(entry.path)), reverse=True)
         self._entries = [(configured(entry.path), entry) for entry in by_length]
-        self._resources = {configured(path): resource for path, resource in resources}
+        self._resources = {configured(path): resource for path, resource in self.resources}
 
     def switches(self, path: bytes) -> tuple[Entry, ...]:
         """The entries that match a raw path: the longest first, then in the order of the file."""
@@ -120,7 +123,7 @@ class StaticFiles(File):
 
 
 def resources(
-    http: Iterable[config.Http], folder: Path, reactor: Any
+    http: Iterable[config.Http], folder: Path, reactor: Any, before: Made[config.Http, IResource] = NOTHING
 ) -> tuple[tuple[tuple[str, IResource], ...], tuple[Mistake, ...]]:
     """Make the resources of the `[[http]]` tables.
 
@@ -128,6 +131,7 @@ def resources(
         http: The tables.
         folder: Where relative names start.
         reactor: Runs WSGI applications in its thread pool.
+        before: Resources that are in use, and go on if their table says the same.
 
     Returns:
         The resources with their paths, and the mistakes that are found in doing so.
@@ -136,7 +140,7 @@ def resources(
     mistakes: list[Mistake] = []
     for table in http:
         try:
-            made.append((table.path, _resource(table, folder, reactor)))
+            made.append((table.path, before.take(table) or _resource(table, folder, reactor)))
         except _Unusable as unusable:
             mistakes.append(Mistake(f"{table.key}.{unusable.key}", str(unusable)))
     return tuple(made), tuple(mistakes)

@@ -1,28 +1,29 @@
-"""Endpoints, start and drain, as a Twisted service."""
+"""Start, reload and stop, as a Twisted service."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
-from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from switchd import config, events, signals
-from switchd.draining import cut, drain
-from switchd.errors import SwitchdError
-from switchd.factory import Assembly, SwitchFactory
-from switchd.transports.connections import prepare
-
-ADMIN_SECONDS = 1.0
-"""How long the last answers of the private listener may take to be sent, at the end: they are short."""
+from switchd.certificates import secured
+from switchd.changes import Matched, match, say_the_same
+from switchd.draining import cut, dismiss, drain
+from switchd.errors import ConfigurationError
+from switchd.factory import Assembly, Listener, SwitchFactory, Through, assemble
+from switchd.listeners import Prepared
+from switchd.overview import Overview
+from switchd.ports import CannotListen, Change, Ports, described
+from switchd.private import Private
 
 _log = Logger()
 
@@ -45,36 +46,42 @@ class SwitchService(Service):
     Args:
         assembly: What is served, and where.
         reactor: The reactor.
+        load: Reads the configuration again, as `config.load`. None: it cannot be.
     """
 
-    def __init__(self, assembly: Assembly, reactor: Any) -> None:
+    def __init__(self, assembly: Assembly, reactor: Any, load: Callable[[], config.Outcome] | None = None) -> None:
         self.factory = SwitchFactory(assembly, reactor)
-        self.ports: list[IListeningPort] = []
         self._assembly = assembly
         self._reactor = reactor
+        self._load = load
+        self._public = Ports(reactor)
+        overview = Overview(self.factory, reactor, self._places, self._why_not_ready)
+        self._private = Private(overview, lambda: self._assembly.config.admin.hosts, self.reload, reactor)
+        self._one_at_a_time = DeferredLock()
+        self._has_opened = False
         self._failed: StartUpError | None = None
-        self._admin: Any = None
-        self._private: IListeningPort | None = None
-        self._control: Any = None
-        settings = assembly.config.admin
-        if settings.endpoint or settings.control:
-            self._watched(settings)
+        self._give_back_hangup: Callable[[], None] = lambda: None
 
-    def _watched(self, settings: config.Admin) -> None:
-        """What `[admin]` asks for: imported only then."""
-        from switchd.console.keys import Keys
-        from switchd.overview import Overview
+    @property
+    def ports(self) -> tuple[IListeningPort, ...]:
+        """What is listened on for clients, in the order of the configuration."""
+        return tuple(one.port for one in self._public.open)
 
-        overview = Overview(self.factory, self._reactor, self._places, self._why_not_ready)
-        keys = Keys(self._reactor)
-        if settings.endpoint:
-            from switchd.admin import Admin  # with prometheus_client, which nobody else needs
+    @property
+    def private_ports(self) -> tuple[IListeningPort, ...]:
+        """What is listened on for those who run the server: one port at most."""
+        return tuple(one.port for one in self._private.ports.open)
 
-            self._admin = Admin(self._assembly, overview, keys, self._reactor)
-        if settings.control:
-            from switchd.control import Control
+    def _places(self) -> Iterable[tuple[str, str]]:
+        """Where we listen: the endpoint as configured, and the address."""
+        return ((one.name, described(one.port)) for one in self._public.open)
 
-            self._control = Control(self._assembly, overview, keys, self._console, self._reload, self._reactor)
+    def _why_not_ready(self) -> str:
+        if not self.running:
+            return "draining"
+        return "" if self._has_opened else "starting"
+
+    # The start
 
     def privilegedStartService(self) -> None:
         """Listen, before twistd gives up the right to low ports.
@@ -88,69 +95,17 @@ class SwitchService(Service):
             events.log(events.BrokenPlugin(file.path, file.error))
         for key in self._assembly.config.left_out:
             events.log(events.LeftOut(key))
-        for table, endpoint in zip(self._assembly.config.listen, self._assembly.endpoints, strict=True):
-            self._listen(endpoint, self.factory, table.endpoint, self._listening)
-        if self._assembly.admin is not None:
-            text = self._assembly.config.admin.endpoint
-            self._listen(self._assembly.admin, self._admin.factory, text, self._listening_privately)
-
-    def startService(self) -> None:
-        """Listen on the control socket, as whoever we are from now on.
-
-        Raises:
-            StartUpError: It cannot be opened.
-        """
-        if self._control is not None:
-            file = str(self._control.file)
-            listening = maybeDeferred(self._control.listen)
-            listening.addCallbacks(
-                lambda _: events.log(events.ControlListening(file)), self._cannot_listen, errbackArgs=(file,)
-            )
-            if self._failed is not None:
-                raise self._failed
-        super().startService()
-
-    def _listen(
-        self, endpoint: IStreamServerEndpoint, factory: SwitchFactory, text: str, opened: Callable[[Any], object]
-    ) -> None:
-        listening = maybeDeferred(endpoint.listen, factory)
-        listening.addCallbacks(opened, self._cannot_listen, errbackArgs=(text,))
+        opening = self._one_at_a_time.run(Deferred.fromCoroutine, self._open(self._assembly))
+        opening.addCallback(self._opened).addErrback(self._cannot_open)
         if self._failed is not None:
             raise self._failed
 
-    def _listening_privately(self, port: IListeningPort) -> None:
-        self._private = port
-        self._admin.start()
-        events.log(events.AdminListening(_described(port)))
+    def _opened(self, changes: _Changes) -> None:
+        self._use(changes)
+        self._has_opened = True
 
-    def _places(self) -> Iterable[tuple[str, str]]:
-        """Where we listen: the endpoint as configured, and the address."""
-        endpoints = (table.endpoint for table in self._assembly.config.listen)
-        return zip(endpoints, map(_described, self.ports), strict=False)
-
-    def _console(self) -> str:
-        """The address of the console for a browser on this machine; "" if there is none."""
-        host = None if self._private is None else self._private.getHost()
-        if not isinstance(host, IPv4Address | IPv6Address):
-            return ""
-        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host.host, host.host)
-        return f"http://[{here}]:{host.port}/" if ":" in here else f"http://{here}:{host.port}/"
-
-    def _reload(self) -> str:
-        raise SwitchdError("it cannot reload")
-
-    def _why_not_ready(self) -> str:
-        if not self.running:
-            return "draining"
-        return "" if len(self.ports) == len(self._assembly.endpoints) else "starting"
-
-    def _listening(self, port: IListeningPort) -> None:
-        prepare(port)
-        self.ports.append(port)
-        events.log(events.Listening(_described(port)))
-
-    def _cannot_listen(self, failure: Failure, endpoint: str) -> None:
-        sentence = f"switchd: cannot listen on {endpoint}: {_plainly(failure)}"
+    def _cannot_open(self, failure: Failure) -> None:
+        sentence = f"switchd: {failure.getErrorMessage()}"
         _log.critical("{sentence}", sentence=sentence)
         if sys.__stderr__ is not None:
             print(sentence, file=sys.__stderr__)
@@ -159,21 +114,116 @@ class SwitchService(Service):
             # An endpoint that takes its time (none of Twisted's own does): too late to raise.
             self._reactor.stop()
 
+    def startService(self) -> None:
+        """From here on we are who we shall be: the control socket is his, and SIGHUP has the configuration read again.
+
+        Raises:
+            StartUpError: The control socket cannot be opened.
+        """
+        try:
+            self._private.open_control(self._assembly)
+        except CannotListen:
+            self._cannot_open(Failure())
+        if self._failed is not None:
+            raise self._failed
+        super().startService()
+        self._give_back_hangup = signals.on_hangup(self._reactor, self._hang_up)
+
+    # Listeners
+
+    async def _open(self, assembly: Assembly) -> _Changes:
+        """Open what is new in a configuration.
+
+        Raises:
+            CannotListen: Something cannot be opened. Nothing has been changed.
+        """
+        public = await self._public.change(assembly.listeners, partial(self._way_in, assembly))
+        try:
+            return public, await self._private.change(assembly)
+        except CannotListen:
+            public.undo()
+            raise
+
+    def _way_in(self, assembly: Assembly, prepared: Prepared) -> Any:
+        """What a listener leads to."""
+        through = Through(self.factory, Listener(prepared.name, assembly.config.limits))
+        return secured(through, prepared.certificates, self._reactor) if prepared.certificates else through
+
+    def _use(self, changes: _Changes) -> list[Deferred[None]]:
+        """Do what is left of them. Returns what fires when what has no place any more is closed."""
+        public, private = changes
+        closing = self._public.use(public)
+        for port in public.opened:
+            events.log(events.Listening(described(port)))
+        if public.ended:
+            # In this turn what the system has received of them is read, as at the end.
+            self._reactor.callLater(0, self._dismiss, {one.name for one in public.ended})
+        return [*map(_seen_to, closing), *map(_seen_to, self._private.use(private))]
+
+    def _dismiss(self, closed: set[str]) -> None:
+        dismiss(one for one in self.factory.connections if one.listener.name in closed)
+
+    # Reload
+
+    def _hang_up(self) -> None:
+        if not self._one_at_a_time.waiting:  # else the next one reads what this one would
+            self.reload()
+
+    def reload(self) -> Deferred[events.Reloaded | events.NotReloaded]:
+        """Read the configuration again, and use it, or else change nothing. The log is told how it went."""
+        reloading = self._one_at_a_time.run(Deferred.fromCoroutine, self._reload())
+        reloading.addCallback(self._told)
+        return reloading
+
+    def _told(self, outcome: events.Reloaded | events.NotReloaded) -> events.Reloaded | events.NotReloaded:
+        self.factory.tell(outcome)
+        return outcome
+
+    async def _reload(self) -> events.Reloaded | events.NotReloaded:
+        before = self._assembly.config
+        if self._load is None or not self.running:
+            return events.NotReloaded(before.file, "the server stops" if self._load else "it is not read from a file")
+        try:
+            assembly = assemble(*self._load(), self._reactor, self._assembly)
+            changes = await self._open(assembly)
+        except (ConfigurationError, CannotListen) as error:
+            return events.NotReloaded(before.file, str(error))
+        why_not = self._adopt(assembly)
+        if why_not:
+            for change in changes:
+                change.undo()
+            return events.NotReloaded(before.file, why_not)
+        await DeferredList(self._use(changes))
+        return _compared(before, assembly.config, changes[0].names)
+
+    def _adopt(self, assembly: Assembly) -> str:
+        """Serve by another configuration. Returns why that cannot be, or ""."""
+        if not self.running:
+            return "the server stops"
+        try:
+            self.factory.use(assembly)
+        except OSError as error:
+            return f"the access log cannot be opened: {error.strerror}"
+        self._assembly = assembly
+        return ""
+
+    # The end
+
     def stopService(self) -> Deferred[None]:
         """Stop listening, then drain. A further signal cuts that short.
 
         The listener of `[admin]` tells about it, and is closed last.
         """
         super().stopService()
+        self._give_back_hangup()
         self.factory.draining = True
-        stopped = [maybeDeferred(_stop_listening, port) for port in self.ports]
-        self.ports = []
+        stopped = self._public.close()
         give_back = signals.on_another(self._reactor, self._hurry)
         # Whoever has come before us is served: in this one turn what the system has received of them is read.
         drained = deferLater(self._reactor, 0).addCallback(lambda _: self._drain())
         everything = DeferredList([*stopped, drained], consumeErrors=True)
         everything.addCallback(lambda results: give_back())
-        return everything.addCallback(lambda _: self._stop_admin())
+        return everything.addCallback(lambda _: self._private.stop())
 
     def _drain(self) -> Deferred[None]:
         return drain(self.factory, self._assembly.config.limits.shutdown_seconds, self._reactor)
@@ -182,31 +232,27 @@ class SwitchService(Service):
         _log.warn("stopped once more: what is left of the connections is cut")
         cut(self.factory.connections)
 
-    def _stop_admin(self) -> Deferred[None]:
-        port, self._private = self._private, None
-        stopped: list[Deferred[Any]] = []
-        if port is not None:
-            self._admin.stop()
-            stopped += maybeDeferred(port.stopListening), drain(self._admin.factory, ADMIN_SECONDS, self._reactor)
-        if self._control is not None:
-            stopped.append(self._control.stop(ADMIN_SECONDS))
-        return DeferredList(stopped, consumeErrors=True).addCallback(lambda results: None)
+
+_Changes = tuple[Change, Change]
+"""Of the listeners for clients, and of the private one."""
 
 
-def _stop_listening(port: Any) -> Any:
-    """Accept those who are waiting for it, whom the system would turn away, and nobody else."""
-    if isinstance(port, Port):
-        port.numberAccepts = port.backlog + 1
-        port.doRead()
-    return port.stopListening()
+def _compared(before: config.Config, now: config.Config, names: Matched[str, str]) -> events.Reloaded:
+    """What a reload has changed."""
+    switches = match(before.switch, now.switch, say_the_same)
+    others = ("server", "limits", "admin")
+    return events.Reloaded(
+        file=now.file,
+        listeners=len(names.kept),
+        opened=names.added,
+        closed=names.ended,
+        switches=len(switches.kept),
+        added=tuple(f"{table.path} {table.protocol}" for table in switches.added),
+        ended=tuple(f"{table.path} {table.protocol}" for table in switches.ended),
+        others=tuple(name for name in others if getattr(before, name) != getattr(now, name)),
+    )
 
 
-def _described(port: IListeningPort) -> str:
-    host = port.getHost()
-    return f"{getattr(host, 'type', 'unix').lower()} {events.address(host)}"
-
-
-def _plainly(failure: Failure) -> str:
-    """What the operating system said, without the class names around it."""
-    cause = getattr(failure.value, "socketError", failure.value)
-    return getattr(cause, "strerror", None) or failure.getErrorMessage()
+def _seen_to(closing: Deferred[Any]) -> Deferred[Any]:
+    """A port that is being closed: whatever goes wrong is logged."""
+    return closing.addErrback(lambda failure: _log.failure("a listener could not be closed", failure=failure))

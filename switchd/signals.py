@@ -1,10 +1,37 @@
-"""What a signal means to a server that stops already: not to wait any longer."""
+"""What signals mean: SIGHUP, to read the configuration again; another one to stop, not to wait any longer."""
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
+
+
+def on_hangup(reactor: Any, reload: Callable[[], object]) -> Callable[[], None]:
+    """Have `reload` called in the reactor at each SIGHUP.
+
+    Args:
+        reactor: The reactor. One that cannot be called from outside, as those of tests, is not.
+        reload: Called at each.
+
+    Returns:
+        What gives the signal back to whoever had it.
+    """
+    number = getattr(signal, "SIGHUP", None)
+    is_main = threading.current_thread() is threading.main_thread()
+    if number is None or not is_main or not hasattr(reactor, "callFromThread"):
+        return lambda: None
+
+    def heard(number: int, frame: object) -> None:
+        reactor.callFromThread(reload)
+
+    before = signal.signal(number, heard)
+
+    def give_back() -> None:
+        signal.signal(number, before)
+
+    return give_back
 
 
 def on_another(reactor: Any, hurry: Callable[[], object]) -> Callable[[], None]:

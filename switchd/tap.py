@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
+from os.path import abspath
 
 from twisted.application.service import IService
 from twisted.python import usage
@@ -24,6 +27,7 @@ class Options(usage.Options):
     optParameters = [["config", "c", None, "The configuration file (TOML)."]]
 
     assembly: Assembly
+    load: Callable[[], config.Outcome]
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,8 +49,10 @@ class Options(usage.Options):
         """
         from twisted.internet import reactor
 
-        listen = self["listen"]
-        loaded = config.default(listen) if self["config"] is None else config.load(self["config"], listen)
+        listen, file = self["listen"], self["config"]
+        # As a daemon we shall be in another folder when it is read again.
+        self.load = partial(config.default, listen) if file is None else partial(config.load, abspath(file), listen)
+        loaded = self.load() if file is None else config.load(file, listen)
         try:
             self.assembly = assemble(*loaded, reactor)
         except ConfigurationError as error:
@@ -58,4 +64,4 @@ def makeService(options: Options) -> IService:
     """The service that `twistd` runs."""
     from twisted.internet import reactor
 
-    return SwitchService(options.assembly, reactor)
+    return SwitchService(options.assembly, reactor, options.load)

@@ -55,7 +55,7 @@ class Private:
         parsed, _ = config.parse("", "test.toml", Path(), ["tcp:0"])
         assembly = Assembly(parsed, Routes((), ()), ())
         overview = Overview(self.site.factory, self.site.clock, lambda: (), lambda: self.why_not)
-        self.admin = Admin(assembly, overview, Keys(self.site.clock), self.site.clock)
+        self.admin = Admin(assembly, overview, Keys(self.site.clock), lambda: (), self.site.clock)
 
     def ask(self, path: str, method: bytes = b"GET") -> bytes:
         wire = Wire(self.admin.factory, self.site.clock)
@@ -164,9 +164,9 @@ class TestService:
         made = service(switches=[Entry("/shout", "shout", (b"shout",), switch)])
         ready = HEAD % b"/health/ready" + b"\r\n"
         switched = await connected(made.ports[0], SWITCH)
-        asking = await connected(made._private, ready)
+        asking = await connected(made.private_ports[0], ready)
         assert asking.received.endswith(b"ready\n")
-        private = made._private
+        private = made.private_ports[0]
         stopped = made.stopService()
         again = await connected(private, ready)
         await again.until(lambda: again.received.endswith(b"draining\n"))
@@ -188,7 +188,7 @@ class TestService:
     @with_reactor
     async def test_has_none_unless_it_is_asked_for(self) -> None:
         made = service("")
-        assert made._private is None
+        assert made.private_ports == ()
         assert made.factory._listeners == ()
         await made.stopService()
 
@@ -197,7 +197,8 @@ class TestService:
     @with_reactor
     async def test_does_not_start_where_its_address_is_taken(self, capfd: pytest.CaptureFixture[str]) -> None:
         first = service()
-        endpoint = f"tcp:{first._private.getHost().port}:interface=127.0.0.1"
+        port: Any = first.private_ports[0]
+        endpoint = f"tcp:{port.getHost().port}:interface=127.0.0.1"
         assembly = assemble(*config.parse(f'[admin]\nendpoint = "{endpoint}"', "t", Path(), [LOOPBACK]), reactor)
         second = SwitchService(assembly, reactor)
         with pytest.raises(StartUpError, match="cannot listen on tcp:"):

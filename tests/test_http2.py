@@ -1461,7 +1461,9 @@ class TestFarewell:
         gc.collect()
         assert [one() for one in gone] == [None] * 6
         (waiting,) = client.wire.clock.getDelayedCalls()
-        assert waiting.getTime() == client.site.factory.listener.limits.keepalive_seconds, "it is idle, and nothing else"
+        assert waiting.getTime() == client.site.factory.listener.limits.keepalive_seconds, (
+            "it is idle, and nothing else"
+        )
 
 
 class TestRace:

@@ -14,13 +14,13 @@ import switchd
 PACKAGE = Path(switchd.__file__).parent
 # Each layer imports only what stands in a line above it.
 LAYERS = [
-    {"access", "interfaces", "memory", "signals", "transports"},
+    {"access", "changes", "interfaces", "memory", "signals", "transports"},
     {"errors", "frames"},
     {"calm", "negotiation", "handover", "schema", "events"},
     {"config", "deadlines", "decision", "engines", "messages"},
     {"certificates"},
     {"testing", "heads", "listeners", "pages", "pipe", "protocols"},
-    {"engine", "fields", "plugins", "request", "routes"},
+    {"engine", "fields", "plugins", "ports", "request", "routes"},
     {"lazy"},
     {"stream"},
     {"tunnel"},
@@ -32,6 +32,7 @@ LAYERS = [
     {"overview"},
     {"console"},
     {"admin", "control", "ctl"},
+    {"private"},
     {"service", "explain"},
     {"cli"},
     {"tap"},

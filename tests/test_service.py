@@ -21,6 +21,7 @@ from switchd.draining import drain
 from switchd.events import Drained, Draining, Ended
 from switchd.factory import Assembly, assemble
 from switchd.interfaces import Accept, IDrain
+from switchd.listeners import Prepared
 from switchd.negotiation import Entry
 from switchd.routes import Routes
 from switchd.service import StartUpError, SwitchService
@@ -411,7 +412,7 @@ class TestStart:
 
         clock, late = Reactor(), Late()
         configuration, _ = config.parse("", "test.toml", Path(), ["late:1"])
-        made = SwitchService(Assembly(configuration, Routes((), ()), (late,)), clock)
+        made = SwitchService(Assembly(configuration, Routes((), ()), (Prepared(configuration.listen[0], late),)), clock)
         made.privilegedStartService()
         made.startService()
         late.listening.errback(OSError("gone"))

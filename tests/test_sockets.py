@@ -107,10 +107,11 @@ async def serving(
         "ssl": f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}",
     }
     server = serverFromString(reactor, listen.get(kind) or "haproxy:" + listen[kind.removeprefix("haproxy:")])
+    factory: Any = site.factory
     if tls:
         files = Tls(certificate=certificate.name, key=key.name)
-        server = secured(server, Certificates(files, folder, reactor, config.SPOKEN), reactor)
-    port = await server.listen(site.factory)
+        factory = secured(site.factory, Certificates(files, folder, reactor, config.SPOKEN), reactor)
+    port = await server.listen(factory)
     if ours:
         prepare(port)
 

@@ -11,7 +11,6 @@ import pytest
 from hyperframe.frame import Frame, SettingsFrame
 from OpenSSL import SSL
 from twisted.internet import reactor
-from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
@@ -40,23 +39,11 @@ def _nothing_is_left() -> Iterator[None]:
     end_all()
 
 
-class Endpoint:
-    """Listens nowhere, and keeps the factory."""
-
-    factory: Any
-
-    def listen(self, factory: Any) -> Any:
-        self.factory = factory
-        return succeed(None)
-
-
 def wrapped(server: Any, folder: Path, clock: Clock, alpn: Sequence[str]) -> Any:
     """A listener's factory."""
     key, certificate = write_certificate(folder)
-    endpoint: Any = Endpoint()
     certificates = Certificates(Tls(certificate=certificate.name, key=key.name), folder, clock, alpn)
-    secured(endpoint, certificates, clock).listen(server)
-    return endpoint.factory
+    return secured(server, certificates, clock)
 
 
 def wrapping(site: Site) -> Any:
@@ -351,11 +338,12 @@ class TestTable:
         tables = '[[listen]]\nendpoint = "tcp:0"\n[listen.tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
         plain, with_tls = assemble(
             *config.parse('[[listen]]\nendpoint = "tcp:0"\n' + tables, "f", tmp_path), reactor
-        ).endpoints
-        assert type(plain) is not type(with_tls)
+        ).listeners
+        assert plain.certificates is None
+        assert with_tls.certificates is not None
 
     def test_does_not_count_with_listen(self, tmp_path: Path) -> None:
         """As all `[[listen]]` tables do not; what is wrong in the text is told still."""
         text = '[[listen]]\nendpoint = "tcp:0"\n[listen.tls]\ncertificate = "no.pem"\n'
         made = assemble(*config.parse(text, "f", tmp_path, ["tcp:0"]), reactor)
-        assert len(made.endpoints) == 1
+        assert len(made.listeners) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -39,7 +39,7 @@ class Console:
     Args:
         overview: What it shows.
         keys: What allows closing connections from it.
-        names: The names that the private listener has besides "localhost": see `page.is_ours`.
+        names: Tells the names that it has besides "localhost": see `page.is_ours`.
         reactor: The reactor.
 
     Attributes:
@@ -47,7 +47,7 @@ class Console:
         resource: The page.
     """
 
-    def __init__(self, overview: Overview, keys: Keys, names: Iterable[str], reactor: Any) -> None:
+    def __init__(self, overview: Overview, keys: Keys, names: Callable[[], Iterable[str]], reactor: Any) -> None:
         recent = Recent(reactor.seconds)
         overview.factory.listen(recent.heard)
         self._viewers = Viewers(overview, recent, lambda: self._history.samples, keys, names, reactor)

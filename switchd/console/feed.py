@@ -63,7 +63,7 @@ class Viewer(WebSocketServerProtocol):
 
     def onConnect(self, request: Any) -> None:
         """See autobahn's."""
-        if not is_ours(self.http_headers.get("host", ""), self.factory.names):
+        if not is_ours(self.http_headers.get("host", ""), self.factory.names()):
             raise ConnectionDeny(421, NOT_OURS)
 
     def onOpen(self) -> None:
@@ -134,7 +134,7 @@ class Viewers(WebSocketServerFactory):
         recent: What has happened.
         samples: Tells the samples that are remembered.
         keys: What allows them to close connections.
-        names: The names under which they may come: see `page.is_ours`.
+        names: Tells the names under which they may come: see `page.is_ours`.
         reactor: The clock.
     """
 
@@ -147,13 +147,13 @@ class Viewers(WebSocketServerFactory):
         recent: Recent,
         samples: Callable[[], Iterable[Sample]],
         keys: Keys,
-        names: Iterable[str],
+        names: Callable[[], Iterable[str]],
         reactor: Any,
     ) -> None:
         super().__init__(server="", reactor=reactor)
         self.overview = overview
         self.keys = keys
-        self.names = tuple(names)
+        self.names = names
         self._recent = recent
         self._samples = samples
         self._clock = reactor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.resources import files
 from ipaddress import ip_address
 from typing import Any
@@ -73,18 +73,18 @@ class Page(Resource):
     """The console's page, at its own path and with its files beside it.
 
     Args:
-        names: See `is_ours`.
+        names: Tells them: see `is_ours`.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
         super().__init__()
         for path, (name, media_type) in _FILES.items():
             content = files(__package__).joinpath(name).read_bytes()
-            self.putChild(path, _File(content, media_type, tuple(names)))
+            self.putChild(path, _File(content, media_type, names))
 
 
 class _File(Resource):
-    def __init__(self, content: bytes, media_type: str, names: tuple[str, ...]) -> None:
+    def __init__(self, content: bytes, media_type: str, names: Callable[[], Iterable[str]]) -> None:
         super().__init__()
         self._content = content
         self._media_type = media_type
@@ -94,7 +94,7 @@ class _File(Resource):
         """See `Resource`."""
         host = (request.getHeader(b"host") or b"").decode("latin-1")
         content, media_type = self._content, self._media_type
-        if not is_ours(host, self._names):
+        if not is_ours(host, self._names()):
             request.setResponseCode(421)  # Misdirected Request (RFC 9110 section 15.5.20)
             content, media_type = f"{NOT_OURS}\n".encode(), "text/plain; charset=utf-8"
         for name, value in _FIELDS.items():

@@ -190,4 +190,4 @@ def _console(arguments: argparse.Namespace, server: Server) -> int:
 def _reload(arguments: argparse.Namespace, server: Server) -> int:
     values = server.ask("reload")
     _print(arguments, values, [values["outcome"]])
-    return 0
+    return 0 if values["reloaded"] else 1

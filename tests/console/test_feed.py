@@ -36,7 +36,7 @@ class Served:
         self.listening = [("tcp:8080", "tcp 192.0.2.1:8080")]
         self.keys = Keys(self.clock)
         overview = Overview(self.site.factory, self.clock, lambda: self.listening, lambda: self.why_not)
-        self.console = Console(overview, self.keys, names, self.clock)
+        self.console = Console(overview, self.keys, lambda: names, self.clock)
         self.console.start()
         parsed, _ = config.parse("", "test.toml", Path(), ["tcp:0"])
         routes = Routes(self.console.entries, [("/", self.console.resource)])

@@ -496,6 +496,14 @@ class TestClosing:
         assert done.called
         assert server.clock.calls == []
 
+    def test_at_shutdown_it_may_say_that_it_restarts(self, kept: type[Kept]) -> None:
+        server = site(kept, drain_code=1012)
+        client = Client(server)
+        drain(server.factory, 3, server.clock)
+        client.wire.turn()
+        client.look()
+        assert client.closed == (1012, "the server restarts")
+
     def test_at_shutdown_a_slow_reader_comes_to_its_end(self, kept: type[Kept]) -> None:
         server = site(kept, close_seconds=1, ping_seconds=0)
         client = Client(server)

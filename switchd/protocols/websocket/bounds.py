@@ -13,6 +13,9 @@ INTERNAL_ERROR = 1011
 TRY_AGAIN_LATER = 1013
 """Close codes (RFC 6455 section 7.4.1 and the registry that it founds)."""
 
+FAREWELLS = {GOING_AWAY: b"the server is shutting down", 1012: b"the server restarts"}
+"""Those of a server that stops, with what it says."""
+
 MOST_EMPTY_FRAGMENTS = 100
 """Fragments with nothing in them, of one message. The size of a message does not bound them; nobody needs any."""
 

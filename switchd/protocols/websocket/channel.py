@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from switchd.interfaces import IDrain
 from switchd.protocols.websocket.bounds import (
+    FAREWELLS,
     GOING_AWAY,
     INTERNAL_ERROR,
     MESSAGE_TOO_BIG,
@@ -589,7 +590,7 @@ class _Farewell:
 
 
 def farewell(channel: Any) -> Deferred[None]:
-    """A WebSocket's goodbye: 1001, behind all that is still to be sent. Fires when the peer has answered.
+    """A WebSocket's goodbye: a Close, behind all that is still to be sent. Fires when the peer has answered.
 
     It has as long for that as there is for the goodbye: `close_seconds` would cut a slow reader that has not come to
     our Close.
@@ -603,6 +604,7 @@ def farewell(channel: Any) -> Deferred[None]:
     channel.is_closed.addCallback(done)
     if channel.state == OPEN:
         channel.closeHandshakeTimeout = 0
-        channel.sendCloseFrame(GOING_AWAY, b"the server is shutting down")
+        code = channel._switchd.terms.options.drain_code
+        channel.sendCloseFrame(code, FAREWELLS[code])
         channel._switchd.flow.release()  # the answer is read also where the handler has paused
     return closed

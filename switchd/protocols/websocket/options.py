@@ -64,6 +64,8 @@ class Options:
         ping_seconds: Between two pings; 0: none.
         ping_timeout_seconds: For the answer to one; then the connection is dropped. 0: for ever.
         close_seconds: For the peer's part of the closing handshake; then the connection is dropped.
+        drain_code: What clients are told when the server stops: 1001, it goes away; 1012, it restarts, so that
+            they may come back.
         messages: What a Twisted protocol's writes become: "binary" messages, or "text".
     """
 
@@ -88,4 +90,5 @@ class Options:
     ping_seconds: _Seconds = 20.0
     ping_timeout_seconds: _Seconds = 20.0
     close_seconds: Annotated[float, Range(0.1, 86400, "seconds")] = 5.0
+    drain_code: Literal[1001, 1012] = 1001
     messages: Literal["binary", "text"] = "binary"

@@ -1,0 +1,455 @@
+"""A configuration that is read again while clients are there, on real sockets."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.ssl import Certificate, optionsForClientTLS
+from twisted.internet.task import deferLater
+
+from switchd import config, events
+from switchd.factory import assemble
+from switchd.service import SwitchService
+from tests.authorities import Authority
+from tests.serving import HEAD, statuses
+from tests.test_sockets import Client
+from tests.wires import PROXY, with_reactor, write_certificate
+
+TCP = '[[listen]]\nendpoint = "tcp:0:interface=127.0.0.1"\n'
+ADDONE = '[[switch]]\npath = "/addone"\nprotocol = "addone"\n'
+ASK = HEAD % b"/addone" + b"Connection: Upgrade\r\nUpgrade: addone\r\n\r\n"
+GET = HEAD % b"/" + b"\r\n"
+
+
+class Operator:
+    """Writes the file, and has it read again.
+
+    Args:
+        folder: Where it is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "switchd.toml"
+        self.service: Any = None
+
+    def start(self, text: str, listen: Sequence[str] = ()) -> Any:
+        """The service, started."""
+
+        def load() -> config.Outcome:
+            return config.load(str(self.file), listen)
+
+        self.file.write_text(text)
+        self.service = SwitchService(assemble(*load(), reactor), reactor, load)
+        self.service.privilegedStartService()
+        self.service.startService()
+        return self.service
+
+    def reload(self, text: str) -> Deferred[events.Reloaded | events.NotReloaded]:
+        """What comes of another text."""
+        self.file.write_text(text)
+        outcome: Deferred[events.Reloaded | events.NotReloaded] = self.service.reload()
+        return outcome
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    return Operator(tmp_path)
+
+
+@asynccontextmanager
+async def running(operator: Operator, text: str, listen: Sequence[str] = ()) -> AsyncIterator[Any]:
+    """The service, until the end of the test."""
+    service = operator.start(text, listen)
+    try:
+        yield service
+    finally:
+        await service.stopService()
+
+
+async def connected(port: Any, data: bytes = b"") -> Client:
+    """A client that has said something, and perhaps has an answer."""
+    host = port.getHost()
+    name = getattr(host, "name", None)
+    endpoint: Any = UNIXClientEndpoint(reactor, name) if name else TCP4ClientEndpoint(reactor, "127.0.0.1", host.port)
+    client: Client = await connectProtocol(endpoint, Client())
+    if data:
+        client.transport.write(data)
+        await client.until(lambda: b"\r\n\r\n" in client.received)
+    return client
+
+
+async def says(client: Client, data: bytes, answer: bytes) -> None:
+    """A client says something and has an answer."""
+    client.received = b""
+    client.transport.write(data)
+    await client.until(lambda: answer in client.received or client.closed)
+    assert answer in client.received
+
+
+async def certificate_of(port: Any, authority: Certificate) -> bytes:
+    """The certificate that a client is shown, whose authority it trusts."""
+    options = optionsForClientTLS("localhost", authority)
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+    client: Client = await connectProtocol(wrapClientTLS(options, endpoint), Client())
+    client.transport.write(GET)
+    await client.until(lambda: b"\r\n\r\n" in client.received)
+    shown = Certificate.peerFromTransport(client.transport).dumpPEM()
+    client.transport.abortConnection()
+    return bytes(shown)
+
+
+class TestSwitches:
+    @with_reactor
+    async def test_what_has_switched_has_the_options_that_it_had(self, operator: Operator) -> None:
+        async with running(operator, TCP + ADDONE + "max_digits = 5\n") as service:
+            before = await connected(service.ports[0], ASK)
+            outcome = await operator.reload(TCP + ADDONE + "max_digits = 2\n")
+            assert outcome == events.Reloaded(
+                file=str(operator.file), listeners=1, switches=0, added=("/addone addone",), ended=("/addone addone",)
+            )
+            after = await connected(service.ports[0], ASK)
+            await says(before, b"12345\n", b"12346\n")
+            after.transport.write(b"12345\n")
+            await after.until(lambda: after.closed)
+            await says(before, b"1\n", b"2\n")
+
+    @with_reactor
+    async def test_one_that_says_the_same_goes_on_wherever_it_stands(self, operator: Operator) -> None:
+        async with running(operator, TCP + ADDONE) as service:
+            (entry,) = service.factory.entries
+            other = ADDONE.replace("/addone", "/other")
+            outcome = await operator.reload(TCP + other + ADDONE)
+            assert isinstance(outcome, events.Reloaded)
+            assert (outcome.switches, outcome.added, outcome.ended) == (1, ("/other addone",), ())
+            assert service.factory.entries[1] is entry
+
+    @with_reactor
+    async def test_a_connection_that_still_speaks_http_has_the_new_ones(self, operator: Operator) -> None:
+        async with running(operator, TCP) as service:
+            client = await connected(service.ports[0], GET)
+            assert statuses(client.received) == [404]
+            await operator.reload(TCP + ADDONE)
+            await says(client, ASK, b"HTTP/1.1 101 ")
+            await operator.reload(TCP)
+            await says(client, b"1\n", b"2\n")
+            assert statuses((await connected(service.ports[0], ASK)).received) == [404]
+
+    @with_reactor
+    async def test_limits_are_for_those_who_come_now(self, operator: Operator) -> None:
+        long = HEAD % (b"/" + b"x" * 200) + b"\r\n"
+        async with running(operator, TCP) as service:
+            before = await connected(service.ports[0])
+            outcome = await operator.reload(TCP + "[limits]\nhead_bytes = 100\n")
+            assert isinstance(outcome, events.Reloaded)
+            assert outcome.others == ("limits",)
+            assert statuses((await connected(service.ports[0], long)).received) == [414]
+            await says(before, long, b"HTTP/1.1 404 ")
+
+
+class TestResources:
+    @with_reactor
+    async def test_one_that_says_the_same_goes_on(self, operator: Operator, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_text("a")
+        http = '[[http]]\npath = "/{0}"\nstatic = "{0}.txt"\n'
+        async with running(operator, TCP + http.format("a")) as service:
+            (made,) = service.factory.resource._routes.resources
+            (tmp_path / "b.txt").write_text("b")
+            await operator.reload(TCP + http.format("b") + http.format("a"))
+            _, still = service.factory.resource._routes.resources
+            assert still == made
+            assert b"\r\n\r\nb" in (await connected(service.ports[0], HEAD % b"/b" + b"\r\n")).received
+
+
+class TestListeners:
+    @with_reactor
+    async def test_come_and_go_while_the_others_stay(self, operator: Operator, tmp_path: Path) -> None:
+        unix = f'[[listen]]\nendpoint = "unix:{tmp_path}/s"\n'
+        async with running(operator, TCP + ADDONE) as service:
+            (port,) = service.ports
+            number = port.getHost().port
+            outcome = await operator.reload(unix + TCP + ADDONE)
+            assert isinstance(outcome, events.Reloaded)
+            assert (outcome.listeners, outcome.opened, outcome.closed) == (1, (f"unix:{tmp_path}/s",), ())
+            assert service.ports[1] is port
+            await says(await connected(service.ports[0], ASK), b"1\n", b"2\n")
+            outcome = await operator.reload(unix + ADDONE)
+            assert isinstance(outcome, events.Reloaded)
+            assert (outcome.listeners, outcome.opened, outcome.closed) == (1, (), ("tcp:0:interface=127.0.0.1",))
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", number))
+        assert not (tmp_path / "s").exists()
+
+    @with_reactor
+    async def test_who_has_switched_there_stays_and_who_has_not_is_dismissed(
+        self, operator: Operator, tmp_path: Path
+    ) -> None:
+        unix = f'[[listen]]\nendpoint = "unix:{tmp_path}/s"\n'
+        async with running(operator, TCP + unix + ADDONE) as service:
+            tcp = service.ports[0]
+            new, idle, switched = await connected(tcp), await connected(tcp, GET), await connected(tcp, ASK)
+            elsewhere = await connected(service.ports[1], GET)
+            await new.until(lambda: len(service.factory.connections) == 4)
+            await operator.reload(unix + ADDONE)
+            await idle.until(lambda: idle.closed)
+            await says(switched, b"1\n", b"2\n")
+            await says(new, GET, b"HTTP/1.1 404 ")
+            await says(elsewhere, GET, b"HTTP/1.1 404 ")
+
+    @with_reactor
+    async def test_one_whose_endpoint_becomes_another_has_its_port(self, operator: Operator) -> None:
+        """The socket is never closed, so that nobody can be refused."""
+        async with running(operator, TCP + ADDONE) as service:
+            (port,) = service.ports
+            number = port.getHost().port
+            behind = f'[[listen]]\nendpoint = "haproxy:tcp:{number}:interface=127.0.0.1"\n'
+            client = await connected(port, ASK)
+            outcome = await operator.reload(behind + ADDONE)
+            assert isinstance(outcome, events.Reloaded)
+            assert service.ports == (port,)
+            proxied = await connected(port, PROXY + ASK)
+            assert proxied.received.startswith(b"HTTP/1.1 101 ")
+            await says(client, b"1\n", b"2\n")
+            again = f'[[listen]]\nendpoint = "tcp:{number}:interface=127.0.0.1:backlog=7"\n'
+            await operator.reload(again + ADDONE)
+            assert service.ports == (port,)
+            await says(await connected(port, ASK), b"1\n", b"2\n")
+            assert service.factory.numPorts == 1
+
+    @with_reactor
+    async def test_one_that_cannot_be_opened_changes_nothing(self, operator: Operator) -> None:
+        taken = socket.create_server(("127.0.0.1", 0))
+        new = f'[[listen]]\nendpoint = "tcp:{taken.getsockname()[1]}:interface=127.0.0.1"\n'
+        with taken:
+            async with running(operator, TCP + ADDONE) as service:
+                (port,) = service.ports
+                number = port.getHost().port
+                other = f'[[listen]]\nendpoint = "haproxy:tcp:{number}:interface=127.0.0.1"\n'
+                outcome = await operator.reload(other + TCP + new)
+                assert isinstance(outcome, events.NotReloaded)
+                assert outcome.why.endswith(": Address already in use")
+                assert service.ports == (port,)
+                await says(await connected(port, ASK), b"1\n", b"2\n")
+                assert service.factory.numPorts == 1
+
+    @with_reactor
+    async def test_a_unix_socket_may_have_another_mode(self, operator: Operator, tmp_path: Path) -> None:
+        text = f'[[listen]]\nendpoint = "unix:{tmp_path}/s:mode=%s"\n'
+        async with running(operator, text % "660" + ADDONE) as service:
+            (port,) = service.ports
+            await operator.reload(text % "600" + ADDONE)
+            assert service.ports == (port,)
+            assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
+            await says(await connected(port, ASK), b"1\n", b"2\n")
+
+    @with_reactor
+    async def test_of_the_command_line_stay(self, operator: Operator) -> None:
+        async with running(operator, ADDONE, ["tcp:0:interface=127.0.0.1"]) as service:
+            (port,) = service.ports
+            outcome = await operator.reload(TCP + TCP + ADDONE)
+            assert isinstance(outcome, events.Reloaded)
+            assert (outcome.listeners, outcome.opened) == (1, ())
+            assert service.ports == (port,)
+
+    @with_reactor
+    async def test_two_of_the_same_endpoint_are_two(self, operator: Operator) -> None:
+        async with running(operator, TCP) as service:
+            (port,) = service.ports
+            await operator.reload(TCP + TCP)
+            assert service.ports[0] is port
+            assert len({one.getHost().port for one in service.ports}) == 2
+            await operator.reload(TCP)
+            assert service.ports == (port,)
+
+
+class TestCertificates:
+    @staticmethod
+    def tables(kind: str, folder: Path) -> str:
+        if kind == "ssl":
+            files = f"privateKey={folder}/key.pem:certKey={folder}/cert.pem"
+            return f'[[listen]]\nendpoint = "ssl:0:interface=127.0.0.1:{files}"\n'
+        return TCP + '[listen.tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
+
+    @pytest.mark.parametrize("kind", ["table", "ssl"])
+    @with_reactor
+    async def test_are_renewed(self, operator: Operator, tmp_path: Path, kind: str) -> None:
+        text = self.tables(kind, tmp_path)
+        _, cert = write_certificate(tmp_path)
+        before = Certificate.loadPEM(cert.read_bytes())
+        async with running(operator, text) as service:
+            (port,) = service.ports
+            assert await certificate_of(port, before) == before.dumpPEM()
+            authority = Authority()
+            key, other = authority.issue("localhost")
+            (tmp_path / "key.pem").write_bytes(key)
+            cert.write_bytes(other)
+            outcome = await operator.reload(text)
+            assert isinstance(outcome, events.Reloaded)
+            assert (outcome.listeners, outcome.opened, outcome.closed) == (1, (), ())
+            assert service.ports == (port,)
+            after = Certificate.loadPEM(authority.pem)
+            assert await certificate_of(port, after) == Certificate.loadPEM(other).dumpPEM()
+
+    @with_reactor
+    async def test_of_no_use_change_nothing(self, operator: Operator, tmp_path: Path) -> None:
+        text = self.tables("table", tmp_path)
+        _, cert = write_certificate(tmp_path)
+        before = Certificate.loadPEM(cert.read_bytes())
+        async with running(operator, text) as service:
+            cert.write_text("nothing")
+            outcome = await operator.reload(text + ADDONE)
+            assert isinstance(outcome, events.NotReloaded)
+            assert "listen[0].tls.certificate: " in outcome.why
+            assert await certificate_of(service.ports[0], before) == before.dumpPEM()
+
+    @with_reactor
+    async def test_come_and_go(self, operator: Operator, tmp_path: Path) -> None:
+        _, cert = write_certificate(tmp_path)
+        async with running(operator, TCP) as service:
+            (port,) = service.ports
+            await operator.reload(self.tables("table", tmp_path))
+            assert service.ports == (port,)
+            assert await certificate_of(port, Certificate.loadPEM(cert.read_bytes()))
+            await operator.reload(TCP)
+            assert statuses((await connected(port, GET)).received) == [404]
+
+
+class TestBroken:
+    @pytest.mark.parametrize(
+        ("text", "problems"),
+        [
+            ("[limits", ["the syntax is wrong"]),
+            (
+                TCP + ADDONE + 'max_digits = "x"\n[limits]\nhead_bytes = 1\n',
+                ["switch[0].max_digits: ", "limits.head_bytes: "],
+            ),
+            (TCP + '[server]\naccess_log = "no/such/folder"\n', ["server.access_log: "]),
+            (TCP + "[[switch]]\npath = '/'\nprotocol = 'none'\n", ["switch[0].protocol: "]),
+        ],
+    )
+    @with_reactor
+    async def test_changes_nothing_and_is_told_in_full(
+        self, operator: Operator, told: list[events.Event], text: str, problems: list[str]
+    ) -> None:
+        async with running(operator, TCP + ADDONE) as service:
+            (port,), (entry,) = service.ports, service.factory.entries
+            outcome = await operator.reload(text)
+            assert isinstance(outcome, events.NotReloaded)
+            for problem in problems:
+                assert f"{operator.file}: {problem}" in outcome.why
+            assert told[-1] == outcome
+            assert (service.ports, service.factory.entries) == ((port,), (entry,))
+            await says(await connected(port, ASK), b"1\n", b"2\n")
+
+    @with_reactor
+    async def test_a_file_that_is_gone_is_one(self, operator: Operator) -> None:
+        async with running(operator, TCP) as service:
+            operator.file.unlink()
+            outcome = await service.reload()
+            assert outcome == events.NotReloaded(
+                str(operator.file), f"{operator.file}: cannot be read: No such file or directory"
+            )
+
+    @with_reactor
+    async def test_an_access_log_that_cannot_be_opened_changes_nothing(
+        self, operator: Operator, tmp_path: Path
+    ) -> None:
+        (tmp_path / "folder").mkdir()
+        async with running(operator, TCP) as service:
+            (port,) = service.ports
+            outcome = await operator.reload(TCP + TCP + ADDONE + '[server]\naccess_log = "folder"\n')
+            assert outcome == events.NotReloaded(str(operator.file), "the access log cannot be opened: Is a directory")
+            assert service.ports == (port,)
+            assert service.factory.entries == ()
+
+
+class TestAccessLog:
+    @with_reactor
+    async def test_is_opened_anew_for_whoever_has_moved_it(self, operator: Operator, tmp_path: Path) -> None:
+        text = TCP + '[server]\naccess_log = "access.log"\n'
+        async with running(operator, text) as service:
+            await connected(service.ports[0], HEAD % b"/one" + b"\r\n")
+            (tmp_path / "access.log").rename(tmp_path / "access.log.1")
+            await operator.reload(text)
+            await connected(service.ports[0], HEAD % b"/two" + b"\r\n")
+        assert "/one" in (tmp_path / "access.log.1").read_text()
+        assert "/one" not in (tmp_path / "access.log").read_text()
+        assert "/two" in (tmp_path / "access.log").read_text()
+
+    @pytest.mark.parametrize(("before", "after"), [("access.log", "-"), ("-", "access.log"), ("access.log", "")])
+    @with_reactor
+    async def test_may_become_another(self, operator: Operator, tmp_path: Path, before: str, after: str) -> None:
+        text = TCP + '[server]\naccess_log = "%s"\n'
+        async with running(operator, text % before) as service:
+            await connected(service.ports[0], HEAD % b"/one" + b"\r\n")
+            await operator.reload(text % after)
+            await connected(service.ports[0], HEAD % b"/two" + b"\r\n")
+        found = (tmp_path / "access.log").read_text()
+        assert ("/one" in found, "/two" in found) == (before == "access.log", after == "access.log")
+
+
+class TestAdmin:
+    ADMIN = '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n'
+    READY = HEAD % b"/health/ready" + b"\r\n"
+
+    @with_reactor
+    async def test_comes_stays_and_goes(self, operator: Operator) -> None:
+        async with running(operator, TCP) as service:
+            assert service.private_ports == ()
+            outcome = await operator.reload(TCP + self.ADMIN)
+            assert isinstance(outcome, events.Reloaded)
+            assert outcome.others == ("admin",)
+            (port,) = service.private_ports
+            assert statuses((await connected(port, self.READY)).received) == [200]
+            await operator.reload(TCP + TCP + self.ADMIN)
+            assert service.private_ports == (port,)
+            assert statuses((await connected(port, self.READY)).received) == [200]
+            await operator.reload(TCP)
+            assert service.private_ports == ()
+
+    @with_reactor
+    async def test_counts_what_is_new(self, operator: Operator) -> None:
+        async with running(operator, TCP + self.ADMIN) as service:
+            await operator.reload(TCP + ADDONE + self.ADMIN)
+            await connected(service.ports[0], ASK)
+            metrics = await connected(service.private_ports[0], HEAD % b"/metrics" + b"Connection: close\r\n\r\n")
+            await metrics.until(lambda: metrics.closed)
+            accepted = b'switchd_switches_total{outcome="accepted",path="/addone",token="addone"} 1.0'
+            assert accepted in metrics.received
+            assert b'switchd_reloads_total{outcome="done"} 1.0' in metrics.received
+
+
+class TestOrder:
+    @with_reactor
+    async def test_several_at_once_come_one_after_the_other(self, operator: Operator) -> None:
+        async with running(operator, TCP) as service:
+            first = operator.reload(TCP + ADDONE)
+            second = operator.reload(TCP)
+            outcomes: Any = await DeferredList([first, second])
+            assert [outcome.switches for _, outcome in outcomes] == [0, 0]
+            assert service.factory.entries == ()
+
+    @with_reactor
+    async def test_of_a_server_that_stops_there_is_none(self, operator: Operator) -> None:
+        service = operator.start(TCP)
+        stopped = service.stopService()
+        assert await operator.reload(TCP + TCP) == events.NotReloaded(str(operator.file), "the server stops")
+        await stopped
+        assert service.ports == ()
+
+    @with_reactor
+    async def test_nor_is_there_without_a_file(self, operator: Operator) -> None:
+        service = SwitchService(operator.start(TCP)._assembly, reactor)
+        service.privilegedStartService()
+        service.startService()
+        outcome = await service.reload()
+        assert isinstance(outcome, events.NotReloaded)
+        await DeferredList([service.stopService(), operator.service.stopService()])
+        await deferLater(reactor, 0)
