@@ -414,7 +414,7 @@ class Closing:
     by: str
 
     level = LogLevel.info
-    text = "{event.by} closes {event.what}: {event.connections} connections"
+    text = "{event.by} closes {event.what}; connections: {event.connections}"
 
 
 Logged = (

@@ -102,7 +102,7 @@ def _status_lines(values: Any) -> Iterator[str]:
         yield f"listens on {listener['address']}"
     for switch in values["switches"]:
         yield f"switches {switch['path']} to {switch['protocol']} ({', '.join(switch['tokens'])})"
-    yield f"{values['connections']} connections, {values['switched']} of them switched"
+    yield f"connections: {values['connections']}, of them switched: {values['switched']}"
     for stack, number in values["stacks"]:
         yield f"    {number:>7}  {stack}"
     if values["other_stacks"]:
@@ -171,8 +171,8 @@ def _close(arguments: argparse.Namespace, server: Server) -> int:
         arguments.usage_error("which? Name an ID, or --path PATH")
     order = {name: getattr(arguments, name) for name in ("ids", "path", "now", "seconds")}
     values = server.ask("close", **order)
-    ways = "aborted" if arguments.now else f"told goodbye, with {arguments.seconds:g} s to end"
-    _print(arguments, values, [f"{values['connections']} connections are {ways}"])
+    how = "aborted" if arguments.now else f"told goodbye, with {arguments.seconds:g} s to end"
+    _print(arguments, values, [f"connections {how}: {values['connections']}"])
     if values["missing"]:
         raise SwitchdError(f"there is no connection {', '.join(values['missing'])}")
     return 0
