@@ -366,7 +366,7 @@ function renderGraphs() {
     const now = last.map((value, i) => (graph.names ? `${graph.names[i]} ` : "") + (value === null ? "–" : graph.words(value)));
     set(graph.now, now.join(", "));
     set(graph.scale, `up to ${graph.words(top)}`);
-    set(graph.span, `last ${lasting(Math.round(span)).replace(/ 0 s$/, "")}`);
+    set(graph.span, `${Math.round(span / 60)} min`);
     const most = values.length ? `at most ${graph.words(Math.max(...values))}` : "nothing yet";
     graph.picture.setAttribute("aria-label", `${graph.title}: now ${now.join(", ")}; ${most}`);
   }

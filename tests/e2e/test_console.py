@@ -57,7 +57,9 @@ SWITCH = b"GET %b HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade:
 
 STATE = "document.getElementById('state').dataset.state"
 SHOWN = "document.getElementById('shown').textContent"
-EVENTS = "[...document.querySelectorAll('#log li')].map((line) => [...line.children].slice(1).map((part) => part.textContent))"
+EVENTS = (
+    "[...document.querySelectorAll('#log li')].map((line) => [...line.children].slice(1).map((x) => x.textContent))"
+)
 TOLD = "new Promise((done) => socket.addEventListener('message', () => setTimeout(done), { once: true }))"
 CELLS = "[...document.querySelectorAll('#%s tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
 BUTTONS = "[...document.querySelectorAll('td.closing button')].filter((button) => button.offsetParent)"
@@ -150,7 +152,7 @@ def test_shows_what_there_is_and_what_happens(here: Watched, browser: Browser) -
         assert browser.evaluate("document.querySelector('main b b, #log span b')") is None
         with here.websocket():
             pass
-        seen(browser, EVENTS, lambda events: any("/echo ended by client" in event[1] for event in events))
+        seen(browser, EVENTS, lambda events: any("/echo ended by " in event[1] for event in events))
     seen(browser, SHOWN, lambda shown: shown == "0 connections")
     assert browser.console() == []
     requested = {urlsplit(event["request"]["url"]) for event in browser.events("Network.requestWillBeSent")}
