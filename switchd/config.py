@@ -16,6 +16,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -48,6 +49,25 @@ Name = Annotated[str, Text(r"\S[^\x00-\x1f\x7f]*", "the name of a plugin")]
 FieldValue = Annotated[str, Text(r"([!-~]([ -~\t]*[!-~])?)?", 'printable ASCII without blanks around it, or ""')]
 
 
+UNIX = "unix"
+"""In the place of a proxy's address: whoever connects to a UNIX socket."""
+
+
+def _are_proxies(server: object, attribute: object, names: tuple[str, ...]) -> None:
+    wrong = [name for name in names if name != UNIX and not _is_network(name)]
+    if wrong:
+        expected = 'addresses, networks such as "10.0.0.0/8", or "unix"'
+        raise ValueError(f"expected {expected}, got {', '.join(map(shown, wrong))}")
+
+
+def _is_network(name: str) -> bool:
+    try:
+        ip_network(name)
+    except ValueError:
+        return False
+    return "%" not in name  # an interface, of which a proxy's word knows nothing
+
+
 @frozen
 class Server:
     """`[server]`: what holds for every connection.
@@ -65,6 +85,10 @@ class Server:
             same; h2 is slower, and older. Default "lean".
         extended_connect: Whether clients are told that they may switch a stream of HTTP/2, by extended CONNECT.
             Browsers that are told so open WebSockets in this way. Default true.
+        trusted_proxies: Whose word is taken for who the client is: addresses, networks, and "unix" for whoever connects
+            to a UNIX socket. Default none.
+        forwarded_header: In which field they say it, "forwarded" (RFC 7239) or "x-forwarded-for"; the other one is not
+            believed. Default "forwarded".
     """
 
     advertise: bool = False
@@ -74,6 +98,8 @@ class Server:
     switch_log: bool = True
     http2_engine: Literal["lean", "h2"] = "lean"
     extended_connect: bool = True
+    trusted_proxies: tuple[str, ...] = field(default=(), validator=_are_proxies)
+    forwarded_header: Literal["forwarded", "x-forwarded-for"] = "forwarded"
 
 
 @frozen(kw_only=True)

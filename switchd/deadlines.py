@@ -31,6 +31,11 @@ class Deadlines:
         self._timer: Any = None
         self._last = 0.0  # the end of the wait that has begun last
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits."""
+        return not self._waits
+
     def start(self, waiter: Hashable, late: Callable[[], object]) -> None:
         """Call `late` when the time is up, unless `stop` comes first. A `waiter` that waits already begins anew."""
         end = self._clock.seconds() + self._seconds

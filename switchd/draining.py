@@ -27,6 +27,10 @@ from switchd.http1 import Channel
 from switchd.http2 import Session
 from switchd.interfaces import IDrain
 
+FIRST_SECONDS = 1.0
+"""How long a client that has come just before, and has asked for nothing yet, may take to end its TLS handshake and to
+ask: that is on its way, and a connection that is closed meanwhile is reset. Ample for a round trip."""
+
 _log = Logger()
 
 
@@ -44,10 +48,20 @@ def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None
     since = reactor.seconds()
     factory.draining = True
     empty = factory.when_empty()
-    connections = tuple(factory.connections)
+    connections = frozenset(factory.connections)
     switched = sum(1 for connection in connections if connection.stack)
     factory.tell(events.Draining(len(connections), switched, seconds))
-    deadlines = close(factory, connections, seconds, reactor)
+    new = {connection for connection in connections if isinstance(connection.protocol, First)}
+    for connection in new:
+        connection.ending = "answered"  # if it asks
+    deadlines = _tell(factory, connections - new, seconds, reactor)
+    first_seconds = min(FIRST_SECONDS, seconds)
+
+    def tell_new() -> None:
+        deadlines.extend(_tell(factory, factory.connections & new, seconds - first_seconds, reactor))
+
+    if new:
+        deadlines.append(reactor.callLater(first_seconds, tell_new))
     deadlines.append(reactor.callLater(seconds, cut, factory.connections))
 
     def over(_: None) -> None:
@@ -60,26 +74,25 @@ def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None
     return empty.addCallback(over)
 
 
-def close(factory: SwitchFactory, connections: Iterable[Connection], seconds: float, reactor: Any) -> list[Any]:
-    """End some connections, each in its own language.
-
-    Args:
-        factory: Whose they are.
-        connections: Which.
-        seconds: As for `drain`.
-        reactor: The clock.
-
-    Returns:
-        The calls, still to come, that abort what is left.
-    """
-    have: dict[float, set[Connection]] = defaultdict(set)
+def _tell(factory: SwitchFactory, connections: Iterable[Connection], seconds: float, reactor: Any) -> list[Any]:
+    """Say goodbye to some. Returns the calls, still to come, that cut those which have less time than `seconds`."""
+    have_less: dict[float, set[Connection]] = defaultdict(set)
     for connection in connections:
-        have[_say_goodbye(connection, seconds, reactor)].add(connection)
+        own = _say_goodbye(connection, seconds, reactor)
+        if own < seconds:
+            have_less[own].add(connection)
 
     def cut_those(few: set[Connection]) -> None:
         cut(factory.connections & few)
 
-    return [reactor.callLater(own, cut_those, few) for own, few in have.items()]
+    return [reactor.callLater(own, cut_those, few) for own, few in have_less.items()]
+
+
+def close(factory: SwitchFactory, connections: Iterable[Connection], seconds: float, reactor: Any) -> None:
+    """End some connections of a server that goes on, as `drain` does."""
+    some = frozenset(connections)
+    _tell(factory, some, seconds, reactor)
+    reactor.callLater(seconds, lambda: cut(factory.connections & some))
 
 
 def dismiss(connections: Iterable[Connection]) -> None:

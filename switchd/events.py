@@ -457,9 +457,11 @@ def escaped(data: bytes | str) -> str:
 
 
 def address(value: Any) -> str:
-    """An `IAddress` in a few words: "127.0.0.1:8080", "[::1]:8080", a path, or "unknown"."""
+    """An `IAddress` in a few words: "127.0.0.1:8080", "[::1]:8080", a path, or "unknown"; without a port if it has
+    none. It may come from a proxy, which says what it likes."""
     host = getattr(value, "host", None)
     if host is not None:
-        return f"[{host}]:{value.port}" if ":" in host else f"{host}:{value.port}"
+        port = f":{value.port}" if value.port else ""
+        return escaped(f"[{host}]{port}" if ":" in host else f"{host}{port}")
     name = getattr(value, "name", None)
     return escaped(name) if name else "unix" if hasattr(value, "name") else "unknown"

@@ -87,7 +87,9 @@ class Exchange(Stream):
         self._received = 0
         self._answered = False
         # Until the stream is closed: the request knows its stream for ever.
-        self._request = Request(self, self, head.headers, head.length)
+        self._request = request = Request(self, self, head.headers, head.length)
+        if self.server.proxies is not None:
+            request.client, request.proxies = self.server.way(session.connection, head.headers)
 
     @property
     def transport(self) -> Exchange:
@@ -103,6 +105,10 @@ class Exchange(Stream):
     def token(self) -> bytes | None:
         """The protocol that it asks for."""
         return self._requested.protocol
+
+    @property
+    def _path(self) -> bytes:
+        return self._requested.path.partition(b"?")[0]
 
     def isSecure(self) -> bool:
         """Whether the connection is encrypted."""
@@ -132,7 +138,7 @@ class Exchange(Stream):
 
     def refuse(self, error: RequestError) -> None:
         """Answer a request that is over a limit, as far as it has come."""
-        self.server.rejected(self._session.connection, error)
+        self.server.rejected(self._session.connection, error, self._request.client)
         self._stop_deadline()
         self.factory = None
         self._request.method, self._request.clientproto = self._requested.method, VERSION
@@ -189,7 +195,7 @@ class Exchange(Stream):
         del self._request
 
     def _failed(self) -> None:
-        _log.failure("An application failed on {path}", path=escaped(self._requested.path))
+        _log.failure("An application failed on {path}", path=escaped(self._path))
 
     # What a request calls
 
@@ -276,29 +282,29 @@ class Exchange(Stream):
         request.answer(503, (), b"The server could not decide about the switch in time.\n")
 
     def _asked(self) -> Asked:
-        path = self._requested.path
         return Asked(
             method=self._requested.method,
-            target=path,
-            path=unquote_to_bytes(path.partition(b"?")[0]),
+            target=self._requested.path,
+            path=unquote_to_bytes(self._path),
             headers=self._requested.headers,
             body=b"",
             how="connect",
-            peer=self.getPeer(),
+            peer=self._request.client,
             host=self.getHost(),
             secure=self.isSecure(),
             id=self.server.request_id(self._session.connection),
+            proxies=self._request.proxies,
         )
 
     def _overdue(self) -> None:
         seconds = self._session.limits.switch_seconds
-        path = escaped(self._requested.path)
+        path = escaped(self._path)
         _log.warn("no decision about a switch on {path} in {seconds} seconds", path=path, seconds=seconds)
         self.decline()
 
     def _tell(self, found: negotiation.Candidates, status: int, candidate: negotiation.Candidate | None = None) -> None:
-        path = self._requested.path.partition(b"?")[0]
-        self.server.refused(self._session.connection, path, found, status, candidate)
+        client = self._request.client
+        self.server.refused(self._session.connection, client, self._path, found, status, candidate)
 
     def _undecided(
         self, request: Request, found: negotiation.Candidates, candidate: negotiation.Candidate | None = None

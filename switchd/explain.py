@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.task import Clock
 
 from switchd import http1, messages
@@ -101,7 +101,7 @@ class _Reader(SwitchFactory):
         super().__init__(nothing, self.clock, lambda event: None)
         self.requestFactory = _Read
 
-    def rejected(self, connection: Any, error: RequestError) -> None:
+    def rejected(self, connection: Any, error: RequestError, client: IAddress | None = None) -> None:
         self.error = error
 
 
@@ -127,7 +127,7 @@ async def explain(
     except TimeoutError:
         answer = _Answer(f"the decision takes longer than {seconds:g} seconds", _head(503, ()))
     except Exception as error:  # whatever a plugin raises: a server would log it
-        answer = _Answer(f"{type(error).__name__}: {error}", _head(500, ()))
+        answer = _Answer(f"{type(error).__name__}: {escaped(str(error))}", _head(500, ()))
     sizes = f"a body of {len(given.request.body)} bytes, {len(given.early)} bytes behind it"
     lines = [
         f"request:   {escaped(given.request.method)} {escaped(given.request.target)}, {sizes}",
@@ -135,7 +135,8 @@ async def explain(
         *(f"candidate: {_named(each)}: {what}" for each, what in zip(found.found, said, strict=True)),
         f"answer:    {answer.sentence}",
     ]
-    return "\n".join(lines) + ("\n\n" + answer.head.decode("latin-1").replace("\r\n", "\n") if answer.head else "\n")
+    head = [escaped(line.decode("latin-1")) for line in answer.head.split(b"\r\n")]
+    return "\n".join(lines) + ("\n\n" + "\n".join(head) if answer.head else "\n")
 
 
 def _named(candidate: Candidate) -> str:

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, ISSLTransport
 from twisted.internet.protocol import Factory
+from twisted.python import log
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
@@ -37,7 +38,9 @@ from switchd.deadlines import Deadlines
 from switchd.decision import Verdict
 from switchd.errors import ConfigurationError, Mistake, RequestError
 from switchd.first import First
+from switchd.forwarded import Proxies, Way
 from switchd.handover import before_lost, bottom, occupant, pass_half_close, when_lost
+from switchd.interfaces import Header
 from switchd.interfaces import Request as Asked
 from switchd.listeners import Prepared
 from switchd.memory import Memory
@@ -150,6 +153,8 @@ class Connection:
             is.
         ending: How it is to end, now that the server stops, or that it is to be closed. None: neither.
         left: Whether we have shut down our side of it, for that reason.
+        way: How the request came by which it last switched: from then on it is that client's, and what is said in it of
+            others is the client's own word. None: each request may be another client's; or no proxies are trusted.
     """
 
     id: str
@@ -163,11 +168,18 @@ class Connection:
     drain_seconds: float | None = None
     ending: events.Ending | None = None
     left: bool = False
+    way: Way | None = None
+
+    @property
+    def client(self) -> IAddress:
+        """Whose it is: the client's address or, as long as it may be that of several, the nearest proxy's."""
+        address: IAddress = self.transport.getPeer() if self.way is None else self.way.client
+        return address
 
     @property
     def peer(self) -> str:
-        """The client's address."""
-        return events.address(self.transport.getPeer())
+        """The same, for people."""
+        return events.address(self.client)
 
     @property
     def protocol(self) -> Any:
@@ -254,14 +266,18 @@ class SwitchFactory(Site):
         Raises:
             OSError: The access log cannot be opened. Nothing has been changed.
         """
+        if not self.numPorts:
+            self._use(assembly)
+            return
         path = _log_path(assembly.config)
-        opened = self._openLogFile(path) if path and self.numPorts else None
-        before = self.logFile if self.logPath and self.numPorts else None
+        opened = self._openLogFile(path) if path else log.logfile
+        before, had_own = self.logFile, self.logPath is not None
         self._use(assembly)
-        if opened is not None:
-            self.logFile = opened
-        if before is not None:
+        self.logFile = opened
+        if had_own:
             before.close()
+        # Of other limits there may be other waits.
+        self._deadlines = {seconds: waits for seconds, waits in self._deadlines.items() if not waits.is_idle}
 
     def _use(self, assembly: Assembly) -> None:
         settings = assembly.config.server
@@ -270,6 +286,7 @@ class SwitchFactory(Site):
         self.prefer = settings.prefer
         self.advertise = settings.advertise
         self.header = settings.header.encode("latin-1")
+        self.proxies = Proxies.named(settings.trusted_proxies, settings.forwarded_header)
         self.engine = engine.named(settings.http2_engine)
         self.extended_connect = settings.extended_connect
         self.entries = assembly.routes.entries
@@ -391,8 +408,16 @@ class SwitchFactory(Site):
     def request_id(self, connection: Connection) -> str:
         return f"{connection.id}.{next(self._requests):x}"
 
+    def way(self, connection: Connection, headers: Iterable[Header]) -> Way:
+        if connection.way is not None:
+            return connection.way
+        peer = connection.transport.getPeer()
+        return Way(peer) if self.proxies is None else self.proxies.way(peer, headers)
+
     def switched(self, connection: Connection, asked: Asked, verdict: Verdict) -> None:
         entry = verdict.candidate.entry
+        if self.proxies is not None:
+            connection.way = Way(asked.peer, asked.proxies)
         self._became(connection, verdict.candidate.upgrade, asked.path, entry.path, entry.drain_seconds)
 
     def _became(
@@ -425,6 +450,8 @@ class SwitchFactory(Site):
         """
         own = Connection(asked.id, tunnel, connection.listener, since, self._forget, connection.stack)
         self.connections.add(own)
+        if self.proxies is not None:
+            own.way = Way(asked.peer, asked.proxies)
         when_lost(tunnel, own.lost)
         # What it is a stream of will not be there for longer than that may be.
         entry = verdict.candidate.entry
@@ -432,15 +459,17 @@ class SwitchFactory(Site):
         least = min((seconds for seconds in both if seconds is not None), default=None)
         self._became(own, verdict.candidate.upgrade, asked.path, entry.path, least)
 
-    def rejected(self, connection: Connection, error: RequestError) -> None:
-        self.tell(events.Rejected(connection.id, connection.peer, error.status, error.why))
+    def rejected(self, connection: Connection, error: RequestError, client: IAddress | None = None) -> None:
+        peer = events.address(client or connection.client)
+        self.tell(events.Rejected(connection.id, peer, error.status, events.escaped(error.why)))
 
-    def dropped(self, connection: Connection, path: bytes) -> None:
-        self.tell(events.Dropped(connection.id, connection.peer, events.escaped(path)))
+    def dropped(self, connection: Connection, client: IAddress, path: bytes) -> None:
+        self.tell(events.Dropped(connection.id, events.address(client), events.escaped(path)))
 
     def refused(
         self,
         connection: Connection,
+        client: IAddress,
         path: bytes,
         found: negotiation.Candidates,
         status: int,
@@ -448,18 +477,19 @@ class SwitchFactory(Site):
     ) -> None:
         if self._listeners:
             plugin = candidate.entry.name if candidate else ""
-            offered = self._offered(connection, path, found, candidate)
+            offered = self._offered(connection, client, path, found, candidate)
             self._tell(events.Refused(*offered, status, plugin=plugin, rule=found.rule.name.lower()))
 
-    def ignored(self, connection: Connection, path: bytes, found: negotiation.Candidates) -> None:
+    def ignored(self, connection: Connection, client: IAddress, path: bytes, found: negotiation.Candidates) -> None:
         if self._listeners:
             asked = found.found[0].entry.name if found.found else ""
             reason = "declined" if asked else found.rule.name.lower()
-            self._tell(events.Ignored(*self._offered(connection, path, found, None), reason, plugin=asked))
+            self._tell(events.Ignored(*self._offered(connection, client, path, found, None), reason, plugin=asked))
 
     def _offered(
         self,
         connection: Connection,
+        client: IAddress,
         path: bytes,
         found: negotiation.Candidates,
         candidate: negotiation.Candidate | None,
@@ -469,15 +499,17 @@ class SwitchFactory(Site):
         matching = (asked.entry,) if asked else self.switches(path)
         offers = (candidate.upgrade,) if candidate else tuple(map(bytes, found.offers[:MOST_OFFERS_TOLD]))
         route = matching[0].path if matching else ""
-        return connection.id, connection.peer, events.escaped(path), route, tuple(map(events.escaped, offers))
+        return connection.id, events.address(client), events.escaped(path), route, tuple(map(events.escaped, offers))
 
     def resume(self, connection: Connection, asked: Asked) -> http1.Channel:
+        connection.way = Way(asked.peer, asked.proxies)  # whoever will be trusted after the next reload
         channel = self.channel()
         channel.connection = connection
         channel.replay = asked
         return channel
 
     def resume_http2(self, connection: Connection, asked: Asked, settings: bytes | None) -> http2.Session:
+        connection.way = Way(asked.peer, asked.proxies)
         if settings is None:
             # Agreed on by ALPN, which opens no stream for an answer: the client asks again, on one of its own.
             self._became(connection, b"h2", asked.path)

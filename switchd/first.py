@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IHandshakeListener, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import IAddress, IHandshakeListener, ISSLTransport, ITCPTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -99,7 +99,7 @@ class First(TwistedProtocol, Waiter):
                 self._received = data
             else:
                 self._become(self.server.began_http2(self._connection), data)
-        elif self._received or not self._switch(data):
+        elif self._received or self.server.draining or not self._switch(data):
             self._become_http1(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -153,6 +153,10 @@ class First(TwistedProtocol, Waiter):
 
     def _asked(self, head: heads.Head, path: bytes) -> Request:
         server, transport = self.server, self.transport
+        peer: IAddress = transport.getPeer()
+        proxies: tuple[IAddress, ...] = ()
+        if server.proxies is not None:
+            peer, proxies = server.way(self._connection, head.fields.lines)
         return Request(
             method=head.method,
             target=head.target,
@@ -160,8 +164,9 @@ class First(TwistedProtocol, Waiter):
             headers=head.fields.lines,
             body=b"",
             how="upgrade",
-            peer=transport.getPeer(),
+            peer=peer,
             host=transport.getHost(),
             secure=ISSLTransport.providedBy(transport),
             id=server.request_id(self._connection),
+            proxies=proxies,
         )

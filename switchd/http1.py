@@ -16,7 +16,7 @@ A connection is in one of these phases, each with one deadline (`Waiter._wait`):
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -24,6 +24,7 @@ from urllib.parse import unquote_to_bytes
 from attrs import frozen
 from OpenSSL import SSL
 from twisted.internet.interfaces import (
+    IAddress,
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
@@ -42,6 +43,7 @@ from switchd.deadlines import Deadlines, Waiter
 from switchd.decision import Decision, Foretold, Verdict, abandon, prepare
 from switchd.errors import RequestError
 from switchd.events import escaped
+from switchd.forwarded import Proxies, Way
 from switchd.handover import handover, pass_half_close
 from switchd.interfaces import Accept, Early, Header, ISession, Refuse
 from switchd.interfaces import Request as Asked
@@ -62,6 +64,7 @@ class Server(Protocol):
     advertise: bool
     header: bytes
     draining: bool
+    proxies: Proxies | None
 
     def switches(self, path: bytes) -> tuple[negotiation.Entry, ...]:
         """The `[[switch]]` entries that match a raw path, in the order of asking."""
@@ -80,18 +83,22 @@ class Server(Protocol):
     def request_id(self, connection: Any) -> str:
         """A name for the next request on it."""
 
+    def way(self, connection: Any, headers: Iterable[Header]) -> Way:
+        """How a request with these fields has come on it."""
+
     def switched(self, connection: Any, asked: Asked, verdict: Verdict) -> None:
         """It is about to change protocol."""
 
-    def rejected(self, connection: Any, error: RequestError) -> None:
-        """A request on it broke the rules."""
+    def rejected(self, connection: Any, error: RequestError, client: IAddress | None = None) -> None:
+        """A request on it broke the rules; that of `client`, if that is known."""
 
-    def dropped(self, connection: Any, path: bytes) -> None:
+    def dropped(self, connection: Any, client: IAddress, path: bytes) -> None:
         """It is closed without an answer, as its path's `[[switch]]` has it."""
 
     def refused(
         self,
         connection: Any,
+        client: IAddress,
         path: bytes,
         found: negotiation.Candidates,
         status: int,
@@ -99,7 +106,7 @@ class Server(Protocol):
     ) -> None:
         """An offer on it is answered by a status; by `candidate`, or by nobody in particular."""
 
-    def ignored(self, connection: Any, path: bytes, found: negotiation.Candidates) -> None:
+    def ignored(self, connection: Any, client: IAddress, path: bytes, found: negotiation.Candidates) -> None:
         """An offer on it is passed over."""
 
     def resume(self, connection: Any, asked: Asked) -> Channel:
@@ -145,7 +152,7 @@ class _Unswitched(OrdinaryRequest):
         if found is not None:
             self._tell_of(found, fate)
         if fate is negotiation.Unclaimed.CLOSED:
-            self.channel.server.dropped(self.channel.connection, self.path)
+            self.channel.server.dropped(self.channel.connection, self.client, self.path)
             self.channel.drop()
         elif fate is negotiation.Unclaimed.REQUIRED:
             required = negotiation.required(entries, self.isSecure())
@@ -156,9 +163,9 @@ class _Unswitched(OrdinaryRequest):
     def _tell_of(self, found: negotiation.Candidates, fate: negotiation.Unclaimed) -> None:
         server, connection = self.channel.server, self.channel.connection
         if fate is negotiation.Unclaimed.REQUIRED:
-            server.refused(connection, self.path, found, 426)
+            server.refused(connection, self.client, self.path, found, 426)
         else:
-            server.ignored(connection, self.path, found)
+            server.ignored(connection, self.client, self.path, found)
 
     def write(self, data: bytes) -> None:
         """See `twisted.web.server.Request`; the head is complete now, so this is where to add to it."""
@@ -217,10 +224,11 @@ class Request(_Unswitched):
             headers=tuple(self.fields),
             body=body,
             how="upgrade",
-            peer=channel.getPeer(),
+            peer=self.client,
             host=channel.getHost(),
             secure=channel.isSecure(),
             id=channel.server.request_id(channel.connection),
+            proxies=self.proxies,
         )
 
 
@@ -449,6 +457,8 @@ class Channel(HTTPChannel, Waiter):
     def _take(self, head: heads.Head) -> None:
         """What the line reader comes to with the lines of a head and a body that is empty."""
         request = QuickRequest(self, self.transport, head.fields.lines, 0)
+        if self.server.proxies is not None:
+            request.client, request.proxies = self.server.way(self.connection, head.fields.lines)
         self.requests.append(request)
         self.persistent = b"connection" not in head.fields.names or self.checkPersistence(request, b"HTTP/1.1")
         self._idle = False
@@ -502,6 +512,8 @@ class Channel(HTTPChannel, Waiter):
     def allHeadersReceived(self) -> None:
         request = self.requests[-1]
         self._settle_target(request)
+        if self.server.proxies is not None:
+            request.client, request.proxies = self.server.way(self.connection, request.fields)
         if self.length is not None and self.length > self.limits.body_bytes:
             raise messages.too_long()
         if self.length != 0:
@@ -552,7 +564,7 @@ class Channel(HTTPChannel, Waiter):
 
     def reject(self, error: RequestError) -> None:
         """Answer a request that broke the rules, as far as it came, and close."""
-        self.server.rejected(self.connection, error)
+        self.server.rejected(self.connection, error, self.requests[-1].client if self.requests else None)
         self.transport.write(messages.error_answer(error, default_fields(self.server)))
         self._forget_unanswered()
         self.loseConnection()
@@ -613,7 +625,7 @@ class Channel(HTTPChannel, Waiter):
         self._unavailable(request, found)
 
     def _unavailable(self, request: Request, found: negotiation.Candidates) -> None:
-        self.server.refused(self.connection, request.path, found, 503)
+        self.server.refused(self.connection, request.client, request.path, found, 503)
         request.answer(503, (), b"The server could not decide about the switch in time.\n", close=True)
 
     def _undecided(self, request: Request, found: negotiation.Candidates) -> None:
@@ -642,7 +654,8 @@ class Channel(HTTPChannel, Waiter):
             _log.failure("A plugin's answer cannot be sent")
             self.fail(request, found, candidate)
         else:
-            self.server.refused(self.connection, request.path, found, refuse.status, candidate)
+            client = request.client
+            self.server.refused(self.connection, client, request.path, found, refuse.status, candidate)
             request.answer(refuse.status, headers, refuse.body, refuse.close)
 
     def _accept(
@@ -651,7 +664,7 @@ class Channel(HTTPChannel, Waiter):
         early = self.take_early()
         if early and accept.early is Early.REFUSE:
             abandon(accept)
-            self.server.refused(self.connection, request.path, found, 400, verdict.candidate)
+            self.server.refused(self.connection, asked.peer, request.path, found, 400, verdict.candidate)
             self.reject(RequestError(400, "there may be no bytes behind this request before its answer"))
             return
         ready = prepare(verdict, Session(asked, self.server, self.connection), negotiation.switching_head)
@@ -668,7 +681,7 @@ class Channel(HTTPChannel, Waiter):
         self, request: Request, found: negotiation.Candidates, candidate: negotiation.Candidate | None = None
     ) -> None:
         """A plugin is at fault. What the client sends from now on may be meant for its protocol, so close."""
-        self.server.refused(self.connection, request.path, found, 500, candidate)
+        self.server.refused(self.connection, request.client, request.path, found, 500, candidate)
         request.answer(500, (), b"The switch failed.\n", close=True)
 
     def take_early(self) -> bytes:

@@ -74,10 +74,13 @@ class Request:
         headers: In the order sent, with names in lower case.
         body: Complete, and no longer than the limit `body_bytes`. Empty in extended CONNECT.
         how: What the answer will be: "upgrade", a 101 on this connection, or "connect", a 200 on a stream.
-        peer: The client's address.
+        peer: The client's address. Behind proxies that are trusted it is what they say (`server.trusted_proxies`), and
+            the transport's is that of the nearest proxy.
         host: The address that it reached.
         secure: Whether the connection is encrypted.
         id: Names this request in events and logs.
+        proxies: The trusted proxies that it has come through, the nearest first; empty if the client, or somebody who
+            is not trusted, is connected to us.
     """
 
     method: bytes
@@ -90,6 +93,7 @@ class Request:
     host: IAddress
     secure: bool
     id: str
+    proxies: tuple[IAddress, ...] = ()
 
     def values(self, name: bytes) -> tuple[bytes, ...]:
         """The values of every field line called `name` (in lower case), in order; empty if there is none."""

@@ -10,14 +10,15 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from zope.interface import implementer
 
-from switchd import config
+from switchd import config, haproxy
 from switchd.certificates import Certificates
 from switchd.changes import NOTHING, Made
 from switchd.errors import Mistake, UnusableOptions
+from switchd.inherited import Inherited
 from switchd.schema import in_words, join, shown
 
 MOST_SOCKET_BYTES = 103
@@ -27,7 +28,7 @@ has_own_tls = re.compile(r"(haproxy:)*ssl:").match
 """Whether a Twisted endpoint sees to TLS by itself. It reads its files when it is made, and never again."""
 
 is_inherited = re.compile(r"(haproxy:)*systemd:").match
-"""Whether it is a socket that systemd has passed to this process, which can be taken once."""
+"""Whether it is a socket that systemd has passed to this process."""
 
 
 @frozen
@@ -99,11 +100,21 @@ def _control_mistakes(file: Path) -> Iterator[Mistake]:
         yield Mistake("admin.control", problem)
 
 
+def made(text: str, reactor: Any) -> IStreamServerEndpoint:
+    """The endpoint that a text describes. Raises whatever its kind raises for a text that is wrong."""
+    if text.startswith(haproxy.PREFIX):
+        return haproxy.Proxied(made(text.removeprefix(haproxy.PREFIX), reactor))
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    if isinstance(endpoint, AdoptedStreamServerEndpoint):
+        return Inherited(reactor, endpoint.fileno, endpoint.addressFamily)
+    return endpoint
+
+
 def _endpoint(text: str, key: str, reactor: Any) -> tuple[IStreamServerEndpoint | None, tuple[Mistake, ...]]:
     if not text:
         return None, ()  # a stand-in for one that could not be read; that has been reported
     try:
-        return serverFromString(reactor, text), ()
+        return made(text, reactor), ()
     except Exception as error:  # each kind of endpoint has its own: no such plugin, bad port, missing certificate
         if isinstance(error, LookupError) and is_inherited(text):
             return _NotPassed(), ()

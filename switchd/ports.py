@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from operator import eq
 from typing import Any
 
 from attrs import define
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Port
@@ -23,8 +21,9 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, providedBy
 
 from switchd import events
-from switchd.changes import Matched, match
-from switchd.listeners import Prepared, has_own_tls, is_inherited
+from switchd.changes import match
+from switchd.inherited import IInherited
+from switchd.listeners import Prepared, has_own_tls, is_inherited, made
 from switchd.transports.connections import prepare
 
 
@@ -111,7 +110,6 @@ class Ports:
     def __init__(self, reactor: Any) -> None:
         self.open: tuple[Open, ...] = ()
         self._reactor = reactor
-        self._inherited: set[str] = set()  # what has been taken of systemd's
 
     async def change(self, wanted: Iterable[Prepared], inside: Callable[[Prepared], Any]) -> Change:
         """Open what is to be open and is not. All the rest of it is for the caller to do (`use`), or to undo.
@@ -137,14 +135,10 @@ class Ports:
         return change
 
     def _listen(self, prepared: Prepared, door: Door, heir: Heir) -> Any:
-        if is_inherited(prepared.name):
-            if prepared.name in self._inherited:
-                raise LookupError("a socket that systemd has passed can be taken only once; restart the service")
-            self._inherited.add(prepared.name)
-        if heir.is_poor:
+        if heir.is_poor or is_inherited(prepared.name):
             return prepared.endpoint.listen(door)
         heir.name = prepared.name
-        return serverFromString(heir, prepared.name).listen(door)
+        return made(prepared.name, heir).listen(door)
 
     def use(self, change: Change) -> list[Deferred[Any]]:
         """Do what is left of a change. Returns what fires when each port that has no place in it is closed."""
@@ -188,11 +182,6 @@ class Change:
         stays = {id(new): one for one, new in self.kept}
         self.now: list[Open | None] = [stays.get(id(new)) for new in self.wanted]
         self.heir = Heir(reactor, [one for one in before if one not in stays.values()])
-
-    @property
-    def names(self) -> Matched[str, str]:
-        """What is called as before, and what is not."""
-        return match([one.name for one in self._before], [new.name for new in self.wanted], eq)
 
     @property
     def opened(self) -> tuple[IListeningPort, ...]:
@@ -287,9 +276,6 @@ class Heir:
             os.chmod(address, mode)
 
 
-MOST_WAITING = 4096
-"""That the system keeps until they are accepted, of a socket of which only systemd knows: what Linux allows at most."""
-
 _ANY = {"": "0.0.0.0"}
 
 
@@ -304,8 +290,11 @@ def _is_at(host: Any, port: int, interface: str) -> bool:
 
 
 def stop_listening(port: Any) -> Any:
-    """Accept those who are waiting for it, whom the system would turn away, and nobody else."""
-    if isinstance(port, Port):
-        port.numberAccepts = (port.backlog or MOST_WAITING) + 1
+    """Accept those who are waiting for it, whom the system would turn away, and nobody else.
+
+    Where the socket outlives us they are left to who comes next.
+    """
+    if isinstance(port, Port) and not IInherited.providedBy(port):
+        port.numberAccepts = port.backlog + 1
         port.doRead()
     return port.stopListening()

@@ -8,12 +8,15 @@ from tempfile import SpooledTemporaryFile
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from twisted.web import server
+from twisted.web.error import UnsupportedMethod
 from twisted.web.http import NO_BODY_CODES, datetimeToString
 from twisted.web.resource import _IEncodingResource
 
 from switchd import messages
+from switchd.events import escaped
 from switchd.interfaces import Header
 
 SPOOLED_BYTES = 100_000
@@ -38,10 +41,19 @@ def _date(seconds: int) -> bytes:
 
 
 class OrdinaryRequest(server.Request):
-    """What the requests of all versions have in common."""
+    """What the requests of all versions have in common.
+
+    Attributes:
+        proxies: See `switchd.interfaces.Request`.
+    """
 
     channel: Any
     content: Any
+    proxies: tuple[IAddress, ...] = ()
+
+    def __repr__(self) -> str:
+        """For twisted.web's own words about it in the log."""
+        return f"<{escaped(self.method)} {escaped(self.path or b'')}>"
 
     def gotLength(self, length: int | None) -> None:
         """See `twisted.web.http.Request`; there, a body that may be long opens a file before any of it has come."""
@@ -79,6 +91,16 @@ class OrdinaryRequest(server.Request):
             self.render(found)
         except BaseException:
             self.processingFailed(Failure())
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """See `twisted.web.server.Request`. There, the answer to a method that a resource does not have is a failure
+        itself where the path that it is to name is no ASCII."""
+        error: Any = reason.value
+        if not (isinstance(error, UnicodeDecodeError) and isinstance(error.__context__, UnsupportedMethod)):
+            failed: Failure = super().processingFailed(reason)
+            return failed
+        self.answer(405, (), b"This resource has no such method.\n")  # `Allow` is set by now
+        return reason
 
     def _settle_length(self) -> None:
         """Say how long the body is, however it came (RFC 9112 section 7.1.3): without that, WSGI has it be empty."""

@@ -108,14 +108,28 @@ class Root(Resource):
         return mounted
 
 
+def _is_name(segment: bytes) -> bool:
+    try:
+        return "\0" not in segment.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+
+
 class StaticFiles(File):
     """A folder's files; unlike `twisted.web.static.File` it does not list what is in it, and each has one path only."""
 
     def getChild(self, path: bytes, request: Any) -> Any:
-        """Twisted's resolves dots, and slashes that were encoded: a way around what holds for a path."""
-        if path in (b".", b"..") or b"/" in path:
+        """Twisted's resolves dots, and slashes that were encoded: a way around what holds for a path. It
+        fails, or tells the log of a failure, where a path is no name of a file."""
+        if path in (b".", b"..") or b"/" in path or not _is_name(path):
             return self.childNotFound
         return super().getChild(path, request)
+
+    def makeProducer(self, request: Any, fileForReading: Any) -> Any:
+        """Without a range that is no text: Twisted's cannot even say that it is wrong."""
+        if not (request.getHeader(b"range") or b"").isascii():
+            request.requestHeaders.removeHeader(b"range")
+        return super().makeProducer(request, fileForReading)
 
     def directoryListing(self) -> Any:
         """A folder without an index is not found."""

@@ -14,9 +14,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from switchd import config, events, signals
+from switchd import config, events, notify, signals
 from switchd.certificates import secured
-from switchd.changes import Matched, match, say_the_same
+from switchd.changes import match, say_the_same
 from switchd.draining import cut, dismiss, drain
 from switchd.errors import ConfigurationError
 from switchd.factory import Assembly, Listener, SwitchFactory, Through, assemble
@@ -103,6 +103,8 @@ class SwitchService(Service):
     def _opened(self, changes: _Changes) -> None:
         self._use(changes)
         self._has_opened = True
+        if self.running:
+            self._tell_if_ready()  # an endpoint that took its time
 
     def _cannot_open(self, failure: Failure) -> None:
         sentence = f"switchd: {failure.getErrorMessage()}"
@@ -115,7 +117,8 @@ class SwitchService(Service):
             self._reactor.stop()
 
     def startService(self) -> None:
-        """From here on we are who we shall be: the control socket is his, and SIGHUP has the configuration read again.
+        """From here on we are who we shall be: the control socket is theirs, and SIGHUP has the configuration read again.
+        The service manager is told once the reactor runs, as only then a signal finds its handler.
 
         Raises:
             StartUpError: The control socket cannot be opened.
@@ -128,6 +131,12 @@ class SwitchService(Service):
             raise self._failed
         super().startService()
         self._give_back_hangup = signals.on_hangup(self._reactor, self._hang_up)
+        notify.watchdog(self._reactor)
+        self._reactor.callLater(0, self._tell_if_ready)
+
+    def _tell_if_ready(self) -> None:
+        if not self._why_not_ready():
+            notify.ready(f"listening on {', '.join(map(described, self.ports))}")
 
     # Listeners
 
@@ -177,9 +186,11 @@ class SwitchService(Service):
 
     def _told(self, outcome: events.Reloaded | events.NotReloaded) -> events.Reloaded | events.NotReloaded:
         self.factory.tell(outcome)
+        self._tell_if_ready()
         return outcome
 
     async def _reload(self) -> events.Reloaded | events.NotReloaded:
+        notify.reloading()
         before = self._assembly.config
         if self._load is None or not self.running:
             return events.NotReloaded(before.file, "the server stops" if self._load else "it is not read from a file")
@@ -194,7 +205,7 @@ class SwitchService(Service):
                 change.undo()
             return events.NotReloaded(before.file, why_not)
         await DeferredList(self._use(changes))
-        return _compared(before, assembly.config, changes[0].names)
+        return _compared(before, assembly.config)
 
     def _adopt(self, assembly: Assembly) -> str:
         """Serve by another configuration. Returns why that cannot be, or ""."""
@@ -216,6 +227,7 @@ class SwitchService(Service):
         """
         super().stopService()
         self._give_back_hangup()
+        notify.stopping(self._assembly.config.limits.shutdown_seconds)
         self.factory.draining = True
         stopped = self._public.close()
         give_back = signals.on_another(self._reactor, self._hurry)
@@ -237,19 +249,25 @@ _Changes = tuple[Change, Change]
 """Of the listeners for clients, and of the private one."""
 
 
-def _compared(before: config.Config, now: config.Config, names: Matched[str, str]) -> events.Reloaded:
+def _compared(before: config.Config, now: config.Config) -> events.Reloaded:
     """What a reload has changed."""
     switches = match(before.switch, now.switch, say_the_same)
-    others = ("server", "limits", "admin")
+    listen = match(before.listen, now.listen, lambda one, other: one.endpoint == other.endpoint)
+    http = match(before.http, now.http, say_the_same)
+    others = [name for name in ("server", "limits", "admin") if getattr(before, name) != getattr(now, name)]
+    if any(one.tls != other.tls for one, other in listen.kept):
+        others.append("listen.tls")
+    if http.added or http.ended:
+        others.append("http")
     return events.Reloaded(
         file=now.file,
-        listeners=len(names.kept),
-        opened=names.added,
-        closed=names.ended,
+        listeners=len(listen.kept),
+        opened=tuple(table.endpoint for table in listen.added),
+        closed=tuple(table.endpoint for table in listen.ended),
         switches=len(switches.kept),
         added=tuple(f"{table.path} {table.protocol}" for table in switches.added),
         ended=tuple(f"{table.path} {table.protocol}" for table in switches.ended),
-        others=tuple(name for name in others if getattr(before, name) != getattr(now, name)),
+        others=tuple(others),
     )
 
 

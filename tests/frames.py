@@ -33,7 +33,7 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.web.server import NOT_DONE_YET
 
-from switchd.interfaces import Context, Header, NoOptions
+from switchd.interfaces import Context, Header
 from switchd.negotiation import Entry
 from switchd.protocols.h2c import H2c
 from switchd.testing import Wire
@@ -352,7 +352,7 @@ def many(stream: int, number: int) -> bytes:
 def site(limits: str = "", switches: Iterable[Entry] = (), root: Any = None) -> Site:
     """A server that speaks HTTP/2, both ways."""
     clock = Clock()
-    h2c = Entry("/", "h2c", (b"h2c",), H2c(NoOptions(), Context(clock, "/", Path())))
+    h2c = Entry("/", "h2c", (b"h2c",), H2c(H2c.Options(), Context(clock, "/", Path())))
     return Site((*switches, h2c), Rooms() if root is None else root, limits, clock)
 
 

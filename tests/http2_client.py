@@ -22,7 +22,7 @@ from h2.connection import H2Connection
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
-from switchd.interfaces import Context, Header, NoOptions
+from switchd.interfaces import Context, Header
 from switchd.negotiation import Entry
 from switchd.protocols.h2c import H2c
 from switchd.testing import Wire
@@ -35,7 +35,7 @@ WIDE = {SettingCodes.INITIAL_WINDOW_SIZE: 1 << 30}
 def site(root: Any = None, settings: str = "", entries: Sequence[Entry] = (), clock: Any = None) -> Site:
     """A server that speaks HTTP/2 everywhere, by upgrade and by prior knowledge."""
     made = Site(clock=clock)
-    switch = H2c(NoOptions(), Context(made.clock, "/", Path()))
+    switch = H2c(H2c.Options(), Context(made.clock, "/", Path()))
     return Site([Entry("/", "h2c", (b"h2c",), switch), *entries], root, settings, made.clock)
 
 

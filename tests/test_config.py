@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from switchd import config
 from switchd.config import Admin, Config, Http, HttpTls, Limits, Listen, Server, Switch, parse
 from switchd.protocols.addone import AddOne
+from switchd.protocols.h2c import H2c
 from switchd.protocols.websocket.switch import WebSocket
 from switchd.schema import keys
 
@@ -26,7 +27,10 @@ LISTEN = '[[listen]]\nendpoint = "tcp:8080"\n'
 
 PATH = 'a path that starts with "/", without "?", "#" and control characters'
 
-SERVER_KEYS = "advertise, prefer, header, access_log, switch_log, http2_engine, extended_connect"
+SERVER_KEYS = (
+    "advertise, prefer, header, access_log, switch_log, http2_engine, extended_connect, trusted_proxies,"
+    " forwarded_header"
+)
 
 
 def read(text: str, listen: Sequence[str] = ()) -> tuple[Config, list[str]]:
@@ -256,6 +260,19 @@ def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
             "[server]\naccess_log = false",
             ['server.access_log: expected the name of a file, "-" or "", got false'],
             id="a bool is no text",
+        ),
+        pytest.param(
+            '[server]\ntrusted_proxies = ["127.0.0.1", "10.0.0.1/8", "unix", "fe80::1%lo", "example.org", "::/0"]',
+            [
+                'server.trusted_proxies: expected addresses, networks such as "10.0.0.0/8", or "unix",'
+                ' got "10.0.0.1/8", "fe80::1%lo", "example.org"'
+            ],
+            id="proxies are addresses",
+        ),
+        pytest.param(
+            '[server]\nforwarded_header = "x-real-ip"',
+            ['server.forwarded_header: expected one of "forwarded", "x-forwarded-for", got "x-real-ip"'],
+            id="there are two fields",
         ),
         pytest.param(
             "[server]\ncolour = 3",
@@ -508,12 +525,15 @@ def test_the_default_takes_listeners() -> None:
 @pytest.mark.parametrize("cls", [Server, Limits, Admin])
 def test_the_reference_shows_every_default(cls: type) -> None:
     section = tomllib.loads(REFERENCE.read_text())[cls.__name__.lower()]
-    defaults = {attribute.name: attribute.default for attribute in attrs.fields(cls)}
-    assert {key: tuple(value) if isinstance(value, list) else value for key, value in section.items()} == defaults
+    assert section.keys() == set(keys(cls))
+    for field in attrs.fields(cls):
+        assert section[field.name] == (list(field.default) if isinstance(field.default, tuple) else field.default)
     assert list(section) == list(keys(cls))
 
 
-@pytest.mark.parametrize(("protocol", "cls"), [("addone", AddOne.Options), ("websocket", WebSocket.Options)])
+@pytest.mark.parametrize(
+    ("protocol", "cls"), [("addone", AddOne.Options), ("websocket", WebSocket.Options), ("h2c", H2c.Options)]
+)
 def test_the_reference_shows_every_option_of_a_built_in_and_its_default(protocol: str, cls: type) -> None:
     (table,) = [table for table in tomllib.loads(REFERENCE.read_text())["switch"] if table["protocol"] == protocol]
     shown = {key: value for key, value in table.items() if key not in config.RESERVED}

@@ -14,11 +14,11 @@ import switchd
 PACKAGE = Path(switchd.__file__).parent
 # Each layer imports only what stands in a line above it.
 LAYERS = [
-    {"access", "changes", "interfaces", "memory", "signals", "transports"},
+    {"access", "changes", "inherited", "interfaces", "memory", "notify", "signals", "transports"},
     {"errors", "frames"},
     {"calm", "negotiation", "handover", "schema", "events"},
-    {"config", "deadlines", "decision", "engines", "messages"},
-    {"certificates"},
+    {"config", "deadlines", "decision", "engines", "haproxy", "messages"},
+    {"certificates", "forwarded"},
     {"testing", "heads", "listeners", "pages", "pipe", "protocols"},
     {"engine", "fields", "plugins", "ports", "request", "routes"},
     {"lazy"},
@@ -93,6 +93,7 @@ def test_a_built_in_imports_no_more_than_a_third_party_would(name: Path) -> None
         ("switchd.protocols.tls", "twisted.internet.reactor"),
         ("switchd.cli", "http.client"),
         ("switchd.cli", "switchd.config"),
+        ("switchd.inherited", "twisted.internet.reactor"),
         ("switchd.service", "autobahn"),
         ("switchd.service", "prometheus_client"),
         ("switchd.service", "switchd.console"),

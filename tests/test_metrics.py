@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet import reactor
 
 from switchd import metrics
-from switchd.draining import drain
+from switchd.draining import FIRST_SECONDS, drain
 from switchd.events import Dropped, Ended, Event, Ignored, NoSession, Refused, Rejected, Switched
 from switchd.interfaces import Refuse
 from switchd.metrics import LAG_SECONDS, Lag, Metrics, Names
@@ -173,6 +173,7 @@ class TestConnections:
         idle = site.connect()
         assert told(measured)["switchd_drained_total", ("cut",)] == 0
         drain(site.factory, 10, site.clock)
+        site.clock.advance(FIRST_SECONDS)
         idle.turn()
         assert of(told(measured), "switchd_drained_total") == {("farewell",): 1, ("idle",): 1}
 

@@ -314,10 +314,12 @@ class TestCertificates:
         _, cert = write_certificate(tmp_path)
         async with running(operator, TCP) as service:
             (port,) = service.ports
-            await operator.reload(self.tables("table", tmp_path))
+            outcome: Any = await operator.reload(self.tables("table", tmp_path))
             assert service.ports == (port,)
+            assert outcome.others == ("listen.tls",)
             assert await certificate_of(port, Certificate.loadPEM(cert.read_bytes()))
-            await operator.reload(TCP)
+            outcome = await operator.reload(TCP)
+            assert (outcome.others, outcome.listeners) == (("listen.tls",), 1)
             assert statuses((await connected(port, GET)).received) == [404]
 
 
@@ -390,7 +392,8 @@ class TestAccessLog:
         async with running(operator, text % before) as service:
             await connected(service.ports[0], HEAD % b"/one" + b"\r\n")
             await operator.reload(text % after)
-            await connected(service.ports[0], HEAD % b"/two" + b"\r\n")
+            client = await connected(service.ports[0], HEAD % b"/two" + b"\r\n")
+            await says(client, GET, b"HTTP/1.1 404 ")
         found = (tmp_path / "access.log").read_text()
         assert ("/one" in found, "/two" in found) == (before == "access.log", after == "access.log")
 

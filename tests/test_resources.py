@@ -12,10 +12,12 @@ from autobahn.twisted.resource import WebSocketResource as AutobahnResource
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from klein import Klein
 from twisted.internet import reactor
+from twisted.logger import LogLevel, capturedLogs
 from twisted.web.resource import Resource
 from twisted.web.websocket import WebSocketResource, WebSocketTransport
 from twisted.web.wsgi import WSGIResource
 
+from tests.http2_client import Client, end_all, site
 from tests.serving import HEAD, PLAIN, Site, answers, statuses
 from tests.test_sockets import serving
 from tests.wires import with_reactor
@@ -121,3 +123,29 @@ async def test_a_wsgi_application_answers(tmp_path: Path) -> None:
         client.transport.write(chunked + PLAIN)
         await client.until(lambda: client.received.count(b"HTTP/1.1 200") == 2 and client.received.endswith(b"/"))
     assert [body for _, _, body in answers(client.received)] == [b"body/path", b"/"]
+
+
+class Getting(Resource):
+    isLeaf = True
+
+    def render_GET(self, request: Any) -> bytes:
+        return repr(request).encode()
+
+
+@pytest.mark.parametrize("path", ["/caf\u00e9", "/plain"])
+def test_a_method_that_a_resource_has_not_is_405_whatever_the_path_is(path: str) -> None:
+    with capturedLogs() as logged:
+        answer = Client(site(Getting())).get(path, "POST")
+    assert (answer.status, set(answer.fields[b"allow"].split(b", "))) == (405, {b"GET", b"HEAD"})
+    assert [event for event in logged if event["log_level"] >= LogLevel.warn] == []
+    end_all()
+
+
+def test_what_a_request_says_of_itself_is_for_the_log() -> None:
+    wire = Site(root=Getting()).connect()
+    for length in (b"", b"Content-Length: 0\r\n"):
+        wire.send(b"GET /a?secret HTTP/1.1\r\nHost: example.org\r\n%b\r\n" % length)
+    wire.reset()
+    said = [said for _, _, said in answers(wire.received)]
+    assert [*said, Client(site(Getting())).get("/\x9b?secret").body] == [b"<GET /a>"] * 2 + [rb"<GET /\x9b>"]
+    end_all()

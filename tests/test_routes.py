@@ -172,6 +172,19 @@ class TestResources:
         assert [status for status, _, _ in others] == [404] * len(hidden)
 
     @with_reactor
+    async def test_a_range_that_is_none_is_not_looked_at(self, tmp_path: Path) -> None:
+        (tmp_path / "page.txt").write_text("hello")
+        ((_, made),), _ = resources([Http("/", static=".", key="http[0]")], tmp_path, reactor)
+        async with serving(Site(root=made, clock=reactor), "tcp", tmp_path) as connect:
+            client = await connect()
+            for asked in (b"bytes=1-2", b"bytes=\xff", b"bytes=x", b"\xff=1-2"):
+                client.transport.write(HEAD % b"/page.txt" + b"Range: %b\r\n\r\n" % asked)
+            client.transport.loseWriteConnection()
+            await client.until(lambda: client.closed)
+        found = [(status, body) for status, _, body in answers(client.received)]
+        assert found == [(206, b"el"), *[(200, b"hello")] * 3]
+
+    @with_reactor
     async def test_a_static_file_has_one_path(self, tmp_path: Path) -> None:
         (tmp_path / "sub").mkdir()
         (tmp_path / "sub" / "page.txt").write_text("hello")
@@ -189,6 +202,9 @@ class TestResources:
             b"//sub/page.txt",
             b"/%2fsub/page.txt",
             b"/sub/page.txt/",
+            b"/sub/page.txt%00",
+            b"/sub/%ff",
+            b"/sub/" + b"x" * 5000,
         )
         async with serving(Site(root=made, clock=reactor), "tcp", tmp_path) as connect:
             client = await connect()

@@ -17,7 +17,8 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from switchd import config, events
-from switchd.draining import drain
+from switchd.draining import FIRST_SECONDS, drain
+from switchd.engine import PREFACE
 from switchd.events import Drained, Draining, Ended
 from switchd.factory import Assembly, assemble
 from switchd.interfaces import Accept, IDrain
@@ -70,9 +71,31 @@ class TestDrain:
         wires[0].send(PLAIN)
         over = drained(site)
         wires[0].turn()
-        assert all(wire.closed for wire in wires)
+        assert [wire.closed for wire in wires] == [True, False]
+        site.clock.advance(FIRST_SECONDS)
+        wires[1].turn()
+        assert wires[1].closed
         assert over == [None]
         assert site.clock.getDelayedCalls() == []
+
+    def test_serves_who_has_just_come(self) -> None:
+        switch = Accepts()
+        site = Site([Entry("/shout", "shout", (b"shout",), switch), Entry("/", "h2c", (b"h2c",), Accepts())])
+        asks, switches_, speaks_http2 = wires = [site.connect() for _ in range(3)]
+        over = drained(site)
+        asks.send(PLAIN)
+        switches_.send(SWITCH)
+        speaks_http2.send(PREFACE)
+        site.clock.advance(FIRST_SECONDS)
+        assert statuses(asks.received) == [200]
+        assert b"Connection: close\r\n" in asks.received
+        assert statuses(switches_.received) == [503]
+        assert switch.asked == []
+        assert b"\0\0\x08\x07\0\0\0\0\0" in speaks_http2.received, "a GOAWAY"
+        for wire in wires:
+            wire.half_close()
+        assert over == [None]
+        assert site.told(Drained) == [Drained(seconds=FIRST_SECONDS, answered=2, farewell=1)]
 
     def test_closes_a_connection_that_lingers_behind_its_last_answer(self) -> None:
         site = Site()
@@ -232,8 +255,9 @@ class TestEndings:
         busy.half_close()
         switched[1].reset()
         assert over == []
-        site.clock.advance(10)
+        site.clock.advance(FIRST_SECONDS)
         idle.turn()
+        site.clock.advance(10 - FIRST_SECONDS)
         assert over == [None]
         assert site.told(Draining) == [Draining(5, 3, 10)]
         assert site.told(Drained) == [Drained(seconds=10, idle=1, answered=1, farewell=1, cut=1, lost=1)]

@@ -16,7 +16,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from switchd import config
 from switchd.certificates import Certificates, Tls, secured
-from switchd.draining import drain
+from switchd.draining import FIRST_SECONDS, drain
 from switchd.engine import PREFACE
 from switchd.errors import ConfigurationError
 from switchd.events import Ended, NoSession, Switched
@@ -239,12 +239,13 @@ class TestNoSession:
         assert site.events == []
         assert site.clock.getDelayedCalls() == []
 
-    def test_drain_does_not_wait_for_handshakes(self) -> None:
+    def test_drain_waits_for_handshakes_no_longer_than_a_round_trip_takes(self) -> None:
         site = Site()
         wire = Wire(wrapping(site), site.clock)
         wire.send(b"\x16\x03\x01")
         over: list[None] = []
         drain(site.factory, 10, site.clock).addCallback(over.append)
+        site.clock.advance(FIRST_SECONDS)
         wire.turn()
         assert over == [None]
 

@@ -24,7 +24,7 @@ from zope.interface.verify import verifyObject
 
 from switchd.draining import drain
 from switchd.handover import handover
-from switchd.interfaces import Context, IDrain, NoOptions
+from switchd.interfaces import Context, IDrain
 from switchd.negotiation import Entry
 from switchd.protocols.h2c import H2c
 from switchd.stream import QUEUE_BYTES
@@ -588,7 +588,7 @@ def test_its_time_to_say_goodbye_is_within_that_of_its_connection(
             return Deferred()
 
     clock = Clock()
-    h2c = H2c(NoOptions(), Context(clock, "/", Path()))
+    h2c = H2c(H2c.Options(), Context(clock, "/", Path()))
     entries = [
         Entry("/", "h2c", (b"h2c",), h2c, drain_seconds=of_connection),
         Entry("/", "shout", (b"shout",), Accepts(Endless), drain_seconds=own),

@@ -17,10 +17,10 @@ from OpenSSL import SSL
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock
-from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
 from twisted.protocols.policies import WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from switchd import haproxy
 from switchd.http2 import Session
 from switchd.interfaces import Accept
 from switchd.negotiation import Entry
@@ -113,7 +113,7 @@ class HAProxyWire(Wire):
     """Behind a proxy that speaks the PROXY protocol."""
 
     def __init__(self, server: Any, clock: Clock | None = None) -> None:
-        super().__init__(HAProxyWrappingFactory(server), clock)
+        super().__init__(haproxy.WrappingFactory(server), clock)
         super().send(PROXY)
 
 
@@ -139,7 +139,7 @@ class TLSWire(Wire):
         clock = Clock() if clock is None else clock
         self._start(client)
         secured: Any = TLSMemoryBIOFactory(creator or server_tls(), False, server, clock)
-        super().__init__(HAProxyWrappingFactory(secured) if first else secured, clock)
+        super().__init__(haproxy.WrappingFactory(secured) if first else secured, clock)
         if first:
             Wire.send(self, first)
         self._ready = True
@@ -259,7 +259,7 @@ class ProxiedTLSWire(TLSWire):
     """`haproxy:ssl`: the PROXY line comes inside the TLS session."""
 
     def __init__(self, server: Any, clock: Clock | None = None) -> None:
-        super().__init__(HAProxyWrappingFactory(server), clock)
+        super().__init__(haproxy.WrappingFactory(server), clock)
         self.send(PROXY)
 
 

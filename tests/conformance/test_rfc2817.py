@@ -23,7 +23,7 @@ from switchd.draining import drain
 from switchd.errors import UnusableOptions
 from switchd.events import Ended, Rejected, Switched
 from switchd.http1 import Session
-from switchd.interfaces import Accept, Context, NoOptions, Offer
+from switchd.interfaces import Accept, Context, Offer
 from switchd.negotiation import Entry
 from switchd.protocols.addone import AddOne
 from switchd.protocols.h2c import H2c
@@ -329,7 +329,7 @@ def test_row_26_required_is_satisfied_on_a_listener_with_tls(serve: Serve, alpn:
 
 
 def test_row_26_required_means_that_of_http2_in_clear_too(serve: Serve) -> None:
-    clear = H2c(NoOptions(), Context(None, "/", Path()))
+    clear = H2c(H2c.Options(), Context(None, "/", Path()))
     site = serve(Entry("/open", "h2c", (b"h2c",), clear), path="/private", require=True)
     client = Client(site)
     assert client.get("/open").status == 200
@@ -371,7 +371,7 @@ def test_row_26_required_holds_however_the_path_is_spelt(serve: Serve, files: St
 
 @pytest.mark.parametrize("path", SPELLINGS)
 def test_row_26_so_it_does_in_http2_in_clear(serve: Serve, files: StaticFiles, path: str) -> None:
-    clear = H2c(NoOptions(), Context(None, "/", Path()))
+    clear = H2c(H2c.Options(), Context(None, "/", Path()))
     client = Client(serve(Entry("/", "h2c", (b"h2c",), clear), path="/req", require=True, root=files))
     assert client.get(path).reset == 13
     assert client.get("/open").body == b"open"
@@ -398,7 +398,7 @@ def with_websocket_and_h2c(serve: Serve, required: bool = False, **given: Any) -
     """Besides TLS, on one path."""
     options = WebSocket.Options(handler="switchd.protocols.websocket:Echo", origins=("same-origin",))
     echo = WebSocket(options, Context(Clock(), "/echo", Path()))
-    clear = H2c(NoOptions(), Context(None, "/", Path()))
+    clear = H2c(H2c.Options(), Context(None, "/", Path()))
     return serve(
         Entry("/echo", "websocket", (b"websocket",), echo, require=required),
         Entry("/", "h2c", (b"h2c",), clear),
@@ -623,7 +623,7 @@ def test_tls_in_tls_is_left(serve: Serve, token: bytes) -> None:
 
 def test_h2c_in_tls_is_left(serve: Serve) -> None:
     """RFC 7540 section 3.3; row 21."""
-    site = serve(Entry("/", "h2c", (b"h2c",), H2c(NoOptions(), Context(None, "/", Path()))))
+    site = serve(Entry("/", "h2c", (b"h2c",), H2c(H2c.Options(), Context(None, "/", Path()))))
     client = upgraded(site)
     client.take()
     client.send(HEAD % b"/" + b"Connection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n\r\n")

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -72,6 +72,27 @@ def run(*command: str | Path, stdin: str = "", environment: Mapping[str, str] | 
     return done.stdout
 
 
+PASS = """
+import fcntl, os, sys
+names, numbers, *command = sys.argv[1:]
+high = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 100) for number in numbers.split()]
+for place, number in enumerate(high, 3):
+    os.dup2(number, place)
+    os.close(number)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(high)), "LISTEN_FDNAMES": names}
+os.execv(command[0], command)
+"""
+"""What systemd does between fork and exec (sd_listen_fds(3)): descriptors from 3 on, and who is meant by that."""
+
+
+def as_systemd(sockets: Mapping[str, socket.socket]) -> tuple[list[str], list[int]]:
+    """What stands before a command that is to be given sockets, and the descriptors to be left open for that."""
+    if not sockets:
+        return [], []
+    passed = [each.fileno() for each in sockets.values()]
+    return [sys.executable, "-c", PASS, ":".join(sockets), " ".join(map(str, passed))], passed
+
+
 class Server:
     """A `twistd switchd` in the foreground.
 
@@ -80,6 +101,9 @@ class Server:
         arguments: switchd's own.
         reactor: Which of twistd's reactors it runs on. Empty: the one that is twistd's choice.
         program: The twistd. None: that of the environment in which the tests run.
+        sockets: Listening ones that it is given, by name, as systemd would.
+        before: A command that is to start it.
+        options: Further options of twistd's.
 
     Attributes:
         host: Where it listens, by the last line of the log that said so.
@@ -88,21 +112,37 @@ class Server:
         status: How the process ended, negative for a signal; None while nobody has waited for that.
     """
 
-    def __init__(self, folder: Path, *arguments: str, reactor: str = "", program: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        reactor: str = "",
+        program: Path | None = None,
+        sockets: Mapping[str, socket.socket] | None = None,
+        before: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> None:
         self.host = ""
         self.port = 0
         self.tracebacks = False
         self.status: int | None = None
-        choice = ["--reactor", reactor] if reactor else []
+        choice = [*options, *(["--reactor", reactor] if reactor else [])]
+        passing, passed = as_systemd(sockets or {})
         self._process = subprocess.Popen(
-            [program or TWISTD, *choice, "-n", "--pidfile=", "switchd", *arguments],
+            [*before, *passing, program or TWISTD, *choice, "-n", "--pidfile=", "switchd", *arguments],
             cwd=folder,
+            pass_fds=passed,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         self._output = Output(self._process.stdout)
+
+    @property
+    def id(self) -> int:
+        """The process."""
+        return self._process.pid
 
     @property
     def log(self) -> str:
@@ -131,6 +171,12 @@ class Server:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self._process.send_signal(number)
+
+    @property
+    def child(self) -> int:
+        """The process that `before` has started."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return int(children.read_text())
 
     def end(self, seconds: float = SECONDS) -> int:
         """Wait for the end."""
@@ -200,9 +246,15 @@ class Client:
 
 
 @contextmanager
-def twistd(folder: Path, *arguments: str, reactor: str = "") -> Iterator[Server]:
+def twistd(
+    folder: Path,
+    *arguments: str,
+    reactor: str = "",
+    sockets: Mapping[str, socket.socket] | None = None,
+    options: Sequence[str] = (),
+) -> Iterator[Server]:
     """Run `twistd switchd` in a folder, from when it listens until after its end, which has to be an orderly one."""
-    server = Server(folder, *arguments, reactor=reactor)
+    server = Server(folder, *arguments, reactor=reactor, sockets=sockets, options=options)
     try:
         server.listens()
         yield server

@@ -80,7 +80,7 @@ class MessageTransport:
         self._carrier.dropConnection(abort=True)
 
     def getPeer(self) -> IAddress:
-        """The client's address."""
+        """Who is connected to us: the client or, if there are any, the nearest proxy."""
         peer: IAddress = self._carrier.transport.getPeer()
         return peer
 

@@ -408,7 +408,7 @@ class Channel(WebSocketServerProtocol):
     def _switchd_broken(self, failure: Failure) -> None:
         """The handler has failed: its own connection ends, with 1011."""
         name, path = type(self._switchd_handler()).__qualname__, self.http_request_path
-        _log.failure("The WebSocket handler {handler} failed on {path}", failure, handler=name, path=path)
+        _log.failure("The WebSocket handler {handler} failed on {path!a}", failure, handler=name, path=path)
         if self.state == OPEN:
             self._fail_connection(INTERNAL_ERROR, "internal error")
 
@@ -496,7 +496,7 @@ class Channel(WebSocketServerProtocol):
             return
         self.factory.too_slow = getattr(self.factory, "too_slow", 0) + 1
         _log.warn(
-            "{peer} on {path} is too slow: {why}; closed, as number {number} here",
+            "{peer!a} on {path!a} is too slow: {why}; closed, as number {number} here",
             peer=self.peer,
             path=self.http_request_path,
             why=why,

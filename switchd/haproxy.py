@@ -1,0 +1,69 @@
+"""The PROXY protocol of `haproxy:` endpoints: Twisted's, with a reader that is strict.
+
+Twisted's own takes whatever stands in the place of an address for one, fails where a port is no number, and does not
+know that `PROXY UNKNOWN` may be all that there is, as HAProxy's health checks have it. This is the only module that
+knows its inside; `tests/test_haproxy.py` fails when that changes.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.protocols.haproxy._exceptions import InvalidProxyHeader
+from twisted.protocols.haproxy._info import ProxyInfo
+from twisted.protocols.haproxy._v1parser import V1Parser
+from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
+from zope.interface import implementer
+
+PREFIX = "haproxy:"
+"""What the string of such an endpoint begins with; the rest is another endpoint's."""
+
+
+class _Reader(V1Parser):
+    """See Twisted's; for version 1, which is text. In version 2 there is no room for anything but addresses."""
+
+    @classmethod
+    def parse(cls, line: bytes) -> ProxyInfo:
+        if line == b"PROXY UNKNOWN":
+            return ProxyInfo(line, None, None)
+        try:
+            info = super().parse(line)
+            addresses: tuple[Any, ...] = (info.source, info.destination)
+            for address in filter(None, addresses):
+                ip_address(address.host)
+                address.port.to_bytes(2, "big")
+        except (ValueError, OverflowError):
+            raise InvalidProxyHeader from None
+        return info
+
+
+class _Wrapper(HAProxyProtocolWrapper):
+    """See Twisted's; a header of version 1 may come in pieces."""
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._parser is None and data.startswith(V1Parser.PROXYSTR[: len(data)]):
+            self._parser = _Reader()
+        super().dataReceived(data)
+
+
+class WrappingFactory(HAProxyWrappingFactory):
+    """Makes what reads the header, and then gives the connection to the protocol of another factory."""
+
+    protocol = _Wrapper  # type: ignore[assignment]
+    noisy = False
+
+
+@implementer(IStreamServerEndpoint)
+@frozen
+class Proxied:
+    """An endpoint whose connections begin with the header."""
+
+    endpoint: IStreamServerEndpoint
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """See `IStreamServerEndpoint`."""
+        return self.endpoint.listen(WrappingFactory(protocolFactory))
