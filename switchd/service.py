@@ -117,7 +117,7 @@ class SwitchService(Service):
             self._reactor.stop()
 
     def startService(self) -> None:
-        """From here on we are who we shall be: the control socket is theirs, and SIGHUP has the configuration read again.
+        """From here on we are who we shall be: the control socket is theirs. SIGHUP has the configuration read again.
         The service manager is told once the reactor runs, as only then a signal finds its handler.
 
         Raises:
