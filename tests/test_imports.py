@@ -94,6 +94,8 @@ def test_a_built_in_imports_no_more_than_a_third_party_would(name: Path) -> None
         ("switchd.cli", "http.client"),
         ("switchd.cli", "switchd.config"),
         ("switchd.inherited", "twisted.internet.reactor"),
+        ("switchd.control", "autobahn"),
+        ("switchd.control", "prometheus_client"),
         ("switchd.service", "autobahn"),
         ("switchd.service", "prometheus_client"),
         ("switchd.service", "switchd.console"),

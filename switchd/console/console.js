@@ -129,7 +129,7 @@ function count(n, what) {
 function scaled(value, units, step) {
   let unit = 0;
   while (value >= step && unit < units.length - 1) [value, unit] = [value / step, unit + 1];
-  return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+  return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)}\u00a0${units[unit]}`;
 }
 
 const bytes = (value) => (value === null ? "–" : scaled(value, ["B", "kB", "MB", "GB", "TB"], 1000));
@@ -185,9 +185,8 @@ function keep(parent, items, keyOf, create, update) {
 
 function renderAll() {
   if (held) return;
-  const left = `${count(counts.connections, "connection")}, ${number.format(counts.switched)} switched`;
-  const sentences = { ready: `Ready: ${left}`, starting: "Starting", draining: `Stopping: ${left} still there` };
-  show(state, sentences[state] ?? state);
+  show(state, { ready: "Ready", starting: "Starting", draining: "Stopping" }[state] ?? state);
+  set(id("counts"), `${count(counts.connections, "connection")}, ${number.format(counts.switched)} switched`);
   renderStacks();
   renderGraphs();
   renderLayout();
@@ -314,7 +313,7 @@ function renderMay() {
   const left = mayUntil - Date.now();
   const may = left > 0;
   document.body.toggleAttribute("data-may", may);
-  if (may) note(`You may close connections for ${lasting(left / 1000)} more.`);
+  if (may) note(`You may close connections for ${count(Math.ceil(left / 60000), "minute")} more.`);
 }
 
 setInterval(() => {
@@ -347,10 +346,10 @@ for (const graph of GRAPHS) {
   graph.paths = graph.columns.map((_, i) => svg("path", { class: i ? "second" : "first" }));
   graph.picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
   graph.picture.append(...graph.paths);
-  graph.now = make("b");
+  graph.nows = graph.columns.map((_, i) => make("b", { className: i ? "second" : "first" }));
   graph.scale = make("span");
   graph.span = make("span");
-  const caption = make("figcaption", {}, make("span", {}, graph.title), graph.now);
+  const caption = make("figcaption", {}, make("span", {}, graph.title), make("span", { className: "nows" }, ...graph.nows));
   id("graphs").append(make("figure", {}, caption, graph.picture, make("p", { className: "scale" }, graph.span, graph.scale)));
 }
 
@@ -364,7 +363,7 @@ function renderGraphs() {
     graph.paths.forEach((path, i) => path.setAttribute("d", drawn(lines[i], end - span, span, top)));
     const last = lines.map((line) => line.at(-1)?.[1] ?? null);
     const now = last.map((value, i) => (graph.names ? `${graph.names[i]} ` : "") + (value === null ? "–" : graph.words(value)));
-    set(graph.now, now.join(", "));
+    graph.nows.forEach((element, i) => set(element, now[i]));
     set(graph.scale, `up to ${graph.words(top)}`);
     set(graph.span, `${Math.round(span / 60)} min`);
     const most = values.length ? `at most ${graph.words(Math.max(...values))}` : "nothing yet";

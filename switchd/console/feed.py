@@ -103,8 +103,9 @@ class Viewer(WebSocketServerProtocol):
         self.factory.left(self)
 
     def tell(self, kind: str, values: Values) -> None:
-        """Tell it something."""
-        self.sendMessage(json.dumps({"kind": kind, **values}, separators=(",", ":")).encode("ascii"))
+        """Tell it something, unless it is being closed."""
+        if self.state == self.STATE_OPEN:
+            self.sendMessage(json.dumps({"kind": kind, **values}, separators=(",", ":")).encode("ascii"))
 
     def _try(self, key: str) -> None:
         seconds = self.factory.keys.seconds(key)

@@ -163,6 +163,15 @@ class TestBadPages:
         page.send(TextMessage("[" * 30_000))
         assert page.closed[0] == NOT_UNDERSTOOD
 
+    def test_that_do_not_read_are_dropped(self) -> None:
+        served = Served()
+        page = served.page()
+        page.wire.stop_reading()
+        for _ in range(int(4 * float(str(OPTIONS["send_seconds"])) / EVERY_SECONDS)):
+            served.clock.advance(EVERY_SECONDS)
+            page.wire.turn()
+        assert served.factory.connections == set()
+
     def test_of_other_origins_are_refused(self) -> None:
         page = Served().page(extra_headers=[(b"Origin", b"https://evil.example")])
         assert page.rejected[0] == 403

@@ -267,7 +267,8 @@ def test_says_that_the_server_stops_and_finds_the_next_one(tmp_path: Path, brows
         assert port is not None
         here.server.signal(signal.SIGTERM)
         browser.wait_until(f"{STATE} === 'draining'")
-        assert browser.evaluate("document.getElementById('state').textContent").startswith("Stopping: ")
+        assert browser.evaluate("document.getElementById('state').textContent") == "Stopping"
+        assert browser.evaluate("document.getElementById('counts').textContent") == "2 connections, 2 switched"
         client.close()
         lingering.close()
         browser.wait_until(f"{STATE} === 'gone'")
