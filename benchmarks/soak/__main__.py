@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from benchmarks import report
 from benchmarks.servers import cores
-from benchmarks.soak.course import Course, Found, Plan
+from benchmarks.soak.course import QUICK, Course, Found, Plan
 from benchmarks.soak.server import raise_limit
 
 HEADER = ("what", "found")
@@ -28,13 +29,9 @@ def main() -> int:
         The exit status: 0 if nothing has failed.
     """
     arguments = _arguments()
-    plan = Plan(
-        connections=arguments.connections,
-        rate=arguments.rate,
-        minutes=arguments.minutes,
-        ping_seconds=arguments.ping_seconds,
-        reload=arguments.reload,
-    )
+    plan = QUICK if arguments.quick else Plan()
+    chosen = {name: getattr(arguments, name) for name in ("minutes", "connections", "rate")}
+    plan = replace(plan, **{name: value for name, value in chosen.items() if value is not None})
     raise_limit(plan.connections + 2000)
     os.sched_setaffinity(0, {cores()[1]})
     with tempfile.TemporaryDirectory() as folder:
@@ -58,14 +55,12 @@ async def _bounded(course: Course, seconds: float) -> Found:
 
 
 def _arguments() -> argparse.Namespace:
-    plan = Plan()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description="A day in ten minutes.")
     add = parser.add_argument
-    add("--minutes", type=_up_to(60.0), default=plan.minutes, help="of load, from when all are open")
-    add("--connections", type=_up_to(50_000), default=plan.connections, help="that stay")
-    add("--rate", type=_up_to(10_000), default=plan.rate, help="switches a second of those that come and go")
-    add("--ping-seconds", type=_up_to(60.0), default=plan.ping_seconds, help="between the pings of a WebSocket")
-    add("--no-reload", dest="reload", action="store_false", help="leave out the reload in the middle")
+    add("--quick", action="store_true", help="in half a minute, to know that it works")
+    add("--minutes", type=_up_to(60.0), help=f"of load, from when all are open; {Plan.minutes:g}")
+    add("--connections", type=_up_to(50_000), help=f"that stay; {Plan.connections}")
+    add("--rate", type=_up_to(10_000), help=f"switches a second of those that come and go; {Plan.rate}")
     add("--markdown", type=Path, metavar="FILE", help="a page whose table is written anew: docs/soak.md")
     return parser.parse_args()
 

@@ -14,7 +14,6 @@ from typing import Any
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import (
-    ConnectionTerminated,
     DataReceived,
     RemoteSettingsChanged,
     ResponseReceived,
@@ -40,6 +39,9 @@ SLOW_BYTES = 16_384
 SLOW_OUTSTANDING = 4
 SLOW_SECONDS = 0.05
 """Between two reads of a client that reads slowly: of some KB each, as its receive buffer is as small as can be."""
+
+HEADER_BYTES, GOAWAY = 9, 7
+"""Of HTTP/2: how long the header of a frame is, and one type."""
 
 TCP_REPAIR = 19
 """A socket option of Linux, for root: the socket can be taken away, and nobody is told."""
@@ -105,8 +107,9 @@ class Standing:
         reply = self.language.take(data)
         if reply:
             self.say(reply)
-        if self._answered is not None and self.is_answered:
-            self._answered, waiting = None, self._answered
+        waiting = self._answered
+        if waiting is not None and self.is_answered:
+            self._answered = None
             waiting.set_result(None)
 
     def ended(self, why: str) -> None:
@@ -218,6 +221,7 @@ class Session(asyncio.Protocol):
         self.tunnels = [Tunnel(language, self, number) for language, number in zip(languages, numbers, strict=True)]
         self._by_stream = dict(zip(numbers, self.tunnels, strict=True))
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
+        self._received = bytearray()
         self._is_begun = False
         self._goodbye = False
         self.transport: Any = None
@@ -235,14 +239,25 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        for event in self._h2.receive_data(data):
-            self._happened(event)
+        received = self._received
+        received += data
+        while len(received) >= HEADER_BYTES:
+            size = HEADER_BYTES + int.from_bytes(received[:3])
+            if len(received) < size:
+                break
+            self._take(bytes(received[:size]))
+            del received[:size]
         self._flush()
 
+    def _take(self, frame: bytes) -> None:
+        if frame[3] == GOAWAY:
+            self._goodbye = True  # not for h2, which takes it for the end of all streams
+            return
+        for event in self._h2.receive_data(frame):
+            self._happened(event)
+
     def _happened(self, event: Any) -> None:
-        if isinstance(event, ConnectionTerminated):
-            self._goodbye = True
-        elif isinstance(event, RemoteSettingsChanged):
+        if isinstance(event, RemoteSettingsChanged):
             if SettingCodes.ENABLE_CONNECT_PROTOCOL in event.changed_settings and not self._is_begun:
                 self._begin()
         elif isinstance(event, ResponseReceived):
@@ -310,13 +325,13 @@ class Callers:
         self, language: Language, in_tls: bool = False, kind: type[Conversation] = Conversation
     ) -> Conversation:
         """One that has switched."""
-        made = await self._protocol(lambda: kind(language), in_tls, 4096 if kind is Slow else 0)
+        made: Conversation = await self._protocol(lambda: kind(language), in_tls, 4096 if kind is Slow else 0)
         await made.opened
         return made
 
     async def session(self, languages: Sequence[Language]) -> Session:
         """One that has switched all of its streams."""
-        made = await self._protocol(lambda: Session(languages))
+        made: Session = await self._protocol(lambda: Session(languages))
         for tunnel in made.tunnels:
             await tunnel.opened
         return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-TEXT_BITS = 0x0F
+OPCODE = 0x0F
 BINARY, CLOSE, PING, PONG = 2, 8, 9, 10
 FINAL, MASKED = 0x80, 0x80
 GOING_AWAY = 1001
@@ -93,15 +93,16 @@ class WebSocket:
         heard += data
         reply = b""
         while (size := frame_size(heard)) and len(heard) >= size:
-            code = heard[0] & TEXT_BITS
+            code = heard[0] & OPCODE
             payload = bytes(heard[header_size(heard) : size])
             del heard[:size]
             if code == PING:
                 reply += frame(PONG, payload)
             elif code == CLOSE:
-                reply += frame(CLOSE, payload)
-                self.has_goodbye = int.from_bytes(payload[:2]) == GOING_AWAY
-            elif payload == self._message:
+                if not self.has_goodbye:
+                    reply += frame(CLOSE, payload)
+                    self.has_goodbye = int.from_bytes(payload[:2]) == GOING_AWAY
+            elif code == BINARY and payload == self._message:
                 self.answers += 1
             else:
                 raise WrongAnswer(f"WebSocket: a frame {code} of {len(payload)} bytes")

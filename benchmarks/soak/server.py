@@ -14,6 +14,8 @@ from pathlib import Path
 
 from benchmarks.servers import ROOT, cores
 
+ARGUMENTS = ("--reactor", "switchd", "-n", "--pidfile=", "switchd", "--config", "switchd.toml")
+
 START_SECONDS = 30.0
 """How long it may take until it listens."""
 
@@ -49,8 +51,7 @@ class Server:
         self.log = folder / "switchd.log"
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [Path(sys.executable).with_name("twistd"), "--reactor", "switchd", "-n", "--pidfile=", "switchd"]
-                + ["--config", "switchd.toml"],
+                [str(Path(sys.executable).with_name("twistd")), *ARGUMENTS],
                 cwd=folder,
                 env=os.environ | {"PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
@@ -110,9 +111,7 @@ def raise_limit(descriptors: int) -> None:
     """
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if most != resource.RLIM_INFINITY and most < descriptors:
-        raise SystemExit(
-            f"{descriptors} descriptors are needed, and {most} allowed: ulimit -Hn says more, or fewer --connections"
-        )
+        raise SystemExit(f"{descriptors} descriptors are needed, and {most} allowed (ulimit -Hn): fewer --connections")
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, most))
 
 

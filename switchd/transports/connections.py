@@ -40,6 +40,12 @@ MOST_PIECES = 1024
 
 _DONE = Failure(CONNECTION_DONE)
 
+PROBED = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+"""When the system asks whether a silent peer is still there (tcp(7)): after so many seconds, so many apart, so often.
+
+A machine that has lost its power, or its way to us, says nothing. A protocol that does not ask, such as ADDONE, would
+hold such a connection for ever; so it is lost after two minutes."""
+
 MOST_REMEMBERED = 64
 """Addresses that clients have reached, of which one is made once for all: more than most machines have."""
 
@@ -311,7 +317,7 @@ def prepare(port: Any) -> None:
         reactor = port.reactor
         turn = reactor.turn if IHasTurn.providedBy(reactor) else Turn(reactor)
         listen(port)
-        port.transport = partial(kind, turn=turn, **_undelayed(port))
+        port.transport = partial(kind, turn=turn, **_settled(port))
 
 
 def listen(port: Any) -> None:
@@ -339,9 +345,15 @@ class Listener(socket.socket):
         return socket.socket(*self._kind, fileno=descriptor), address
 
 
-def _undelayed(port: Any) -> dict[str, bool]:
-    """Who sends once a turn has nothing to gain by TCP's delay. On Linux it is enough to say so once to a listener."""
+def _settled(port: Any) -> dict[str, bool]:
+    """Options that all connections are to have: on Linux those of their listener, so that it is enough to say so once.
+
+    Who sends once a turn has nothing to gain by TCP's delay.
+    """
     if sys.platform != "linux" or port.addressFamily not in (socket.AF_INET, socket.AF_INET6):
         return {}
+    port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
+    for name, value in PROBED:
+        port.socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
     return {"is_undelayed": True}

@@ -27,8 +27,10 @@ PAGES = (
     "docs/console.md",
     "docs/handover.md",
     "docs/metrics.md",
+    "docs/operations.md",
     "docs/performance.md",
     "docs/plugins.md",
+    "docs/soak.md",
     "docs/tls.md",
     "docs/websocket.md",
 )

@@ -496,6 +496,17 @@ class TestClosing:
         assert done.called
         assert server.clock.calls == []
 
+    def test_at_shutdown_what_a_client_still_says_goes_unanswered(self) -> None:
+        """Nothing may follow a Close (RFC 6455 section 5.5.1); that a handler answers nevertheless is no failure."""
+        server = site(ECHO)
+        client = Client(server)
+        done = drain(server.factory, 3, server.clock)
+        client.send_raw(frame(b"one") + frame(b"two") + frame((1001).to_bytes(2), 8))
+        assert client.messages == []
+        assert client.closed == (1001, "the server is shutting down")
+        assert client.wire.closed
+        assert done.called
+
     def test_at_shutdown_it_may_say_that_it_restarts(self, kept: type[Kept]) -> None:
         server = site(kept, drain_code=1012)
         client = Client(server)

@@ -602,6 +602,18 @@ class TestPrepare:
             server.transport.setTcpNoDelay(enabled)
             assert server.transport.getTcpNoDelay() == enabled
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="where a socket has its listener's options by promise")
+    @pytest.mark.parametrize("at", [way for way in OURS if way.endswith("tcp")], indirect=True)
+    def test_its_tcp_clients_are_missed_when_they_are_gone(self, at: Loop) -> None:
+        server = Server()
+        connected(at, server)
+        assert server.transport.getTcpKeepAlive()
+        names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+        idle, interval, count = (
+            server.transport.socket.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names
+        )
+        assert idle + interval * count == 120
+
     def test_any_other_is_left_as_it_is(self) -> None:
         class Port(tcp.Port):
             pass

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from autobahn.exception import PayloadCorruptError, PayloadExceededError
+from autobahn.exception import Disconnected, PayloadCorruptError, PayloadExceededError
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.protocol import FrameHeader
 from twisted.internet.defer import Deferred
@@ -393,7 +393,12 @@ class Channel(WebSocketServerProtocol):
             self._switchd_broken(Failure())
 
     def _switchd_call(self, callback: Callable[..., Any], *arguments: object) -> None:
-        result = callback(*arguments)
+        try:
+            result = callback(*arguments)
+        except Disconnected:
+            if self.state == OPEN:
+                raise
+            return  # it has something to say behind a Close, of which it need not know
         if result is not None:
             self._switchd_attend(result)
 
@@ -406,7 +411,9 @@ class Channel(WebSocketServerProtocol):
         return self
 
     def _switchd_broken(self, failure: Failure) -> None:
-        """The handler has failed: its own connection ends, with 1011."""
+        """The handler has failed: its own connection ends, with 1011. To have said something too late is no failure."""
+        if self.state != OPEN and failure.check(Disconnected):
+            return
         name, path = type(self._switchd_handler()).__qualname__, self.http_request_path
         _log.failure("The WebSocket handler {handler} failed on {path!a}", failure, handler=name, path=path)
         if self.state == OPEN:
