@@ -12,7 +12,7 @@ from typing import Any
 from attrs import evolve
 from twisted.web.resource import Resource
 
-from switchd.config import Server
+from switchd.config import Server, without_budgets
 from switchd.console.console import Console
 from switchd.console.keys import Keys
 from switchd.factory import Assembly, SwitchFactory
@@ -53,7 +53,7 @@ class Admin:
             ),
         )
         quiet = Server(header=assembly.config.server.header, access_log="", switch_log=False)
-        itself = Assembly(evolve(assembly.config, server=quiet), routes, ())
+        itself = Assembly(evolve(without_budgets(assembly.config), server=quiet), routes, ())
         self.factory = SwitchFactory(itself, reactor, lambda event: None)
 
     def start(self) -> None:

@@ -29,7 +29,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from switchd import events, schema
-from switchd.config import Limits, Server
+from switchd.config import Limits, Server, without_budgets
 from switchd.console.keys import KEY_SECONDS, Keys
 from switchd.draining import drain
 from switchd.errors import SwitchdError
@@ -92,7 +92,9 @@ class Control:
         )
         quiet = Server(header=settings.server.header, access_log="", switch_log=False)
         self.factory = SwitchFactory(
-            Assembly(evolve(settings, server=quiet, limits=LIMITS), routes, ()), reactor, lambda event: None
+            Assembly(evolve(without_budgets(settings), server=quiet, limits=LIMITS), routes, ()),
+            reactor,
+            lambda event: None,
         )
 
     def listen(self) -> None:

@@ -88,11 +88,23 @@ def _tell(factory: SwitchFactory, connections: Iterable[Connection], seconds: fl
     return [reactor.callLater(own, cut_those, few) for own, few in have_less.items()]
 
 
-def close(factory: SwitchFactory, connections: Iterable[Connection], seconds: float, reactor: Any) -> None:
-    """End some connections of a server that goes on, as `drain` does."""
-    some = frozenset(connections)
-    _tell(factory, some, seconds, reactor)
-    reactor.callLater(seconds, lambda: cut(factory.connections & some))
+def close(factory: SwitchFactory, connections: Iterable[Connection], seconds: float, reactor: Any) -> list[Any]:
+    """End some connections, each in its own language.
+
+    Args:
+        factory: Whose they are.
+        connections: Which.
+        seconds: As for `drain`.
+        reactor: The clock.
+
+    Returns:
+        The calls, still to come, that abort what is left.
+    """
+    few = set(connections)
+    return [
+        *_tell(factory, few, seconds, reactor),
+        reactor.callLater(seconds, lambda: cut(factory.connections & few)),
+    ]
 
 
 def dismiss(connections: Iterable[Connection]) -> None:

@@ -9,7 +9,7 @@ from itertools import count
 from sys import intern
 from typing import Any, cast
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, ISSLTransport
@@ -31,13 +31,15 @@ from switchd import (
     listeners,
     negotiation,
     plugins,
+    process,
     routes,
 )
+from switchd.admission import Admission
 from switchd.changes import NOTHING, Made
 from switchd.deadlines import Deadlines
 from switchd.decision import Verdict
 from switchd.errors import ConfigurationError, Mistake, RequestError
-from switchd.first import First
+from switchd.first import First, Judged
 from switchd.forwarded import Proxies, Way
 from switchd.handover import before_lost, bottom, occupant, pass_half_close, when_lost
 from switchd.interfaces import Header
@@ -45,6 +47,7 @@ from switchd.interfaces import Request as Asked
 from switchd.listeners import Prepared
 from switchd.memory import Memory
 from switchd.negotiation import Entry
+from switchd.pressure import Pressure
 
 MOST_REMEMBERED = 256
 """Paths, and combinations of offers, for which it is remembered who is asked: more than there are kinds of clients."""
@@ -66,6 +69,7 @@ class Assembly:
         listeners: Where to listen, in the order of `config.listen`.
         broken: Plugin files that could not be imported, of anybody. Nothing here needs them: no reason not to start.
         admin: Where metrics and health are told; None: nowhere.
+        pressure: How it is with the memory of the process, as plugins can ask.
     """
 
     config: config.Config
@@ -73,6 +77,7 @@ class Assembly:
     listeners: tuple[Prepared, ...]
     broken: tuple[plugins.BrokenFile, ...] = ()
     admin: Prepared | None = None
+    pressure: Pressure = field(factory=lambda: Pressure(process.memory_bytes))
 
     def made(self) -> tuple[Made[Any, Entry], Made[Any, IResource], Made[Any, Prepared]]:
         """What was made of each `[[switch]]`, `[[http]]` and `[[listen]]`."""
@@ -99,15 +104,16 @@ def assemble(
     """
     found = plugins.find()
     folder = configuration.folder
+    pressure = Pressure(process.memory_bytes) if before is None else before.pressure
     switches, resources, open_ones = (NOTHING, NOTHING, NOTHING) if before is None else before.made()
-    entries, in_switches = plugins.bind(configuration.switch, found, reactor, folder, switches)
+    entries, in_switches = plugins.bind(configuration.switch, found, reactor, folder, switches, pressure.is_short)
     made, in_resources = routes.resources(configuration.http, folder, reactor, resources)
     prepared, in_listeners = listeners.prepare(configuration.listen, folder, reactor, open_ones)
     admin, in_admin = listeners.private(configuration.admin, folder, reactor)
     everything = (*mistakes, *_log_mistakes(configuration), *in_listeners, *in_resources, *in_switches, *in_admin)
     if everything:
         raise ConfigurationError(configuration.file, everything)
-    return Assembly(configuration, routes.Routes(entries, made), prepared, found.broken, admin)
+    return Assembly(configuration, routes.Routes(entries, made), prepared, found.broken, admin, pressure)
 
 
 def _log_mistakes(configuration: config.Config) -> Iterator[Mistake]:
@@ -131,10 +137,13 @@ class Listener:
     Attributes:
         name: Its endpoint, as configured; "" for what no `[[listen]]` is about.
         limits: The limits.
+        drain_seconds: How long what has switched may take to say goodbye, if its `[[switch]]` does not say. None: as
+            long as there is.
     """
 
     name: str
     limits: config.Limits
+    drain_seconds: float | None = None
 
 
 @define(eq=False)
@@ -207,7 +216,7 @@ class Through(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> First:
         """The protocol that gets a connection's first bytes."""
-        return First(self._factory, self._listener)
+        return self._factory.first(self._listener)
 
     def doStart(self) -> None:
         """See `IProtocolFactory`."""
@@ -231,6 +240,7 @@ class SwitchFactory(Site):
         entries: All switches, in the order of the file: for resources that tell what there is (`request.site.entries`).
         draining: Whether the server stops: requests that have begun are answered, and nothing is switched any more.
         endings: How many connections have ended in which way since then.
+        admission: Who is let in.
     """
 
     noisy = False
@@ -252,10 +262,12 @@ class SwitchFactory(Site):
         self._listeners: tuple[events.Listener, ...] = ()
         self._closing: tuple[Callable[[Any], object], ...] = ()
         self._forget = self._lost  # one bound method for all connections
+        self._forget_tunnel = self._tunnel_lost
         self._deadlines: dict[float, Deadlines] = {}  # as many as `limits` has different times
         self._ids = count(1)
         self._requests = count(1)
         self._waiting: list[Deferred[None]] = []
+        self.admission = Admission(self.connections, reactor.seconds, assembly.pressure, publish, self._tell)
         self._use(assembly)
 
     def use(self, assembly: Assembly) -> None:
@@ -294,6 +306,8 @@ class SwitchFactory(Site):
         h2c = [entry for entry in self.entries if http2.TOKEN in entry.tokens]
         self.speaks_h2c = bool(h2c)
         self._h2c_drain_seconds = h2c[0].drain_seconds if h2c else None  # by prior knowledge there is no path
+        self.admission.proxies = self.proxies
+        self.admission.allow(assembly.config, self.entries)
         self._routes = assembly.routes
         self._candidates: Memory[Any, negotiation.Candidates] = Memory(MOST_REMEMBERED)
         self._switches: Memory[bytes, tuple[Entry, ...]] = Memory(MOST_REMEMBERED)
@@ -303,7 +317,14 @@ class SwitchFactory(Site):
 
     def buildProtocol(self, addr: IAddress | None) -> First:  # type: ignore[override]
         """The protocol that gets a connection's first bytes."""
-        return First(self, self.listener)
+        return self.first(self.listener)
+
+    def first(self, listener: Listener) -> First:
+        """The same of one that comes in through a listener."""
+        admission = self.admission
+        if admission.budgets is None and len(self.connections) < admission.most_connections:
+            return First(self, listener)
+        return Judged(self, listener)
 
     def channel(self) -> http1.Channel:
         """A channel that speaks HTTP/1.1."""
@@ -419,6 +440,8 @@ class SwitchFactory(Site):
         if self.proxies is not None:
             connection.way = Way(asked.peer, asked.proxies)
         self._became(connection, verdict.candidate.upgrade, asked.path, entry.path, entry.drain_seconds)
+        if self.admission.binds:
+            self.admission.switched(connection, asked, entry)
 
     def _became(
         self,
@@ -448,8 +471,9 @@ class SwitchFactory(Site):
             verdict: Who has accepted that.
             since: When it came, in the reactor's seconds.
         """
-        own = Connection(asked.id, tunnel, connection.listener, since, self._forget, connection.stack)
+        own = Connection(asked.id, tunnel, connection.listener, since, self._forget_tunnel, connection.stack)
         self.connections.add(own)
+        self.admission.tunnels += 1
         if self.proxies is not None:
             own.way = Way(asked.peer, asked.proxies)
         when_lost(tunnel, own.lost)
@@ -458,6 +482,8 @@ class SwitchFactory(Site):
         both = connection.drain_seconds, entry.drain_seconds
         least = min((seconds for seconds in both if seconds is not None), default=None)
         self._became(own, verdict.candidate.upgrade, asked.path, entry.path, least)
+        if self.admission.binds:
+            self.admission.switched(own, asked, entry)
 
     def rejected(self, connection: Connection, error: RequestError, client: IAddress | None = None) -> None:
         peer = events.address(client or connection.client)
@@ -521,14 +547,30 @@ class SwitchFactory(Site):
         in_clear = not ISSLTransport.providedBy(connection.transport)
         seconds = self._h2c_drain_seconds if in_clear else None
         self._became(connection, http2.TOKEN if in_clear else b"h2", b"*", drain_seconds=seconds)
+        if self.admission.binds:
+            self.admission.bind(connection)
+        return http2.Session(self, connection)
+
+    def overflowed(self, connection: Connection) -> None:
+        """More than may was waiting to be sent, as an answer."""
+        self.tell(events.Overflowed(connection.id, connection.peer))
+
+    def turned_away_http2(self, connection: Connection) -> http2.Session:
+        """A session for a connection that is to be told in HTTP/2 that there is no room for it."""
         return http2.Session(self, connection)
 
     def no_session(self, connection: Connection, reason: Failure) -> None:
         why = certificates.in_words(reason.value)
         self.tell(events.NoSession(connection.id, connection.peer, events.escaped(why)))
 
+    def _tunnel_lost(self, connection: Connection, reason: Failure) -> None:
+        self.admission.tunnels -= 1
+        self._lost(connection, reason)
+
     def _lost(self, connection: Connection, reason: Failure) -> None:
         self.connections.discard(connection)
+        if self.admission.binds:
+            self.admission.left(connection)
         if connection.ending is not None and self.draining:
             as_expected = connection.ending == "cut" or reason.check(ConnectionDone)
             self.endings[connection.ending if as_expected else "lost"] += 1
@@ -536,6 +578,8 @@ class SwitchFactory(Site):
             seconds = self.reactor.seconds() - connection.since
             by, why = _cause(connection, reason, self.draining)
             self._publish_switch(events.Ended(*_switched(connection), seconds, by, why, route=connection.route))
+        elif not connection.stack and reason.check(ConnectionAborted) and _has_overflowed(connection):
+            self.overflowed(connection)
         if not self.connections:
             waiting, self._waiting = self._waiting, []
             for empty in waiting:
@@ -551,7 +595,7 @@ def _cause(connection: Connection, reason: Failure, stopping: bool) -> tuple[str
     """Who ended a connection, and why; `stopping`: the server was."""
     transport = connection.transport
     if reason.check(ConnectionAborted):
-        return "server", "aborted"
+        return "server", "too much unsent" if _has_overflowed(connection) else "aborted"
     if reason.check(ConnectionLost):
         return "network", "connection lost"
     if not reason.check(ConnectionDone):
@@ -559,3 +603,8 @@ def _cause(connection: Connection, reason: Failure, stopping: bool) -> tuple[str
     if not connection.left and (pass_half_close(transport) or not getattr(transport, "disconnecting", False)):
         return "client", "closed"
     return "server", "shutdown" if stopping and connection.ending is not None else "closed"
+
+
+def _has_overflowed(connection: Connection) -> bool:
+    """Whether more waited to be sent on it than may."""
+    return bool(getattr(bottom(connection.transport), "has_overflowed", False))

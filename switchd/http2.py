@@ -29,7 +29,7 @@ from zope.interface import implementer
 
 from switchd import engine, fields, frames, messages
 from switchd.deadlines import Timer
-from switchd.errors import RequestError
+from switchd.errors import OverBudget, RequestError
 from switchd.exchange import TOKEN, VERSION, Exchange
 from switchd.handover import LOOK_SECONDS, is_under_way, pass_half_close
 from switchd.interfaces import IDrain
@@ -60,6 +60,7 @@ class Session(Protocol):
         secure: Whether the connection is encrypted.
         limits: What it may take.
         addresses: The client's, and the one that it reached.
+        buffered_bytes: What may wait to be sent on each stream; 0: any amount.
         linger_seconds: For how long a client that has been told of the end is listened to.
     """
 
@@ -75,6 +76,7 @@ class Session(Protocol):
         self.secure = False
         self.limits = limits = connection.listener.limits
         self.linger_seconds = limits.linger_seconds
+        self.buffered_bytes = limits.buffered_bytes
         self._may_connect = server.extended_connect  # as the client is told
         self.engine: engine.Engine = server.engine(
             limits.streams, limits.head_bytes, server.reactor.seconds, self._may_connect
@@ -378,6 +380,13 @@ class Session(Protocol):
         if not self._closing:
             self.engine.goaway(self.engine.last_stream, code)
             self._failed(engine.Failed(code, why))
+
+    def turn_away(self, error: OverBudget) -> None:
+        """There is no room for this connection: no stream of it is answered, and all may be asked for again elsewhere,
+        or later."""
+        self.server.admission.turned_away(self.connection, error.over)
+        self.engine.goaway(0, frames.ENHANCE_YOUR_CALM)
+        self._close()
 
     def _failed(self, failed: engine.Failed) -> None:
         self.server.rejected(self.connection, RequestError(400, f"HTTP/2 error {failed.code}: {failed.why}"))

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,6 +25,10 @@ from switchd.listeners import Prepared
 from switchd.overview import Overview
 from switchd.ports import CannotListen, Change, Ports, described
 from switchd.private import Private
+from switchd.upkeep import Upkeep
+
+FD_SETSIZE = 1024
+"""File descriptors that `select` takes; Windows, where it is 64 KiB, has no limits to be raised."""
 
 _log = Logger()
 
@@ -60,6 +65,7 @@ class SwitchService(Service):
         self._one_at_a_time = DeferredLock()
         self._has_opened = False
         self._failed: StartUpError | None = None
+        self._upkeep = Upkeep(self.factory, reactor)
         self._give_back_hangup: Callable[[], None] = lambda: None
 
     @property
@@ -91,6 +97,7 @@ class SwitchService(Service):
             all.
         """
         super().privilegedStartService()
+        self.factory.admission.raise_descriptors(_descriptors(self._reactor))
         for file in self._assembly.broken:
             events.log(events.BrokenPlugin(file.path, file.error))
         for key in self._assembly.config.left_out:
@@ -117,7 +124,9 @@ class SwitchService(Service):
             self._reactor.stop()
 
     def startService(self) -> None:
-        """From here on we are who we shall be: the control socket is theirs. SIGHUP has the configuration read again.
+        """From here on we are who we shall be: the control socket is theirs. SIGHUP has the configuration read again, and
+        what is served is looked after.
+
         The service manager is told once the reactor runs, as only then a signal finds its handler.
 
         Raises:
@@ -130,6 +139,7 @@ class SwitchService(Service):
         if self._failed is not None:
             raise self._failed
         super().startService()
+        self._upkeep.start()
         self._give_back_hangup = signals.on_hangup(self._reactor, self._hang_up)
         notify.watchdog(self._reactor)
         self._reactor.callLater(0, self._tell_if_ready)
@@ -155,7 +165,8 @@ class SwitchService(Service):
 
     def _way_in(self, assembly: Assembly, prepared: Prepared) -> Any:
         """What a listener leads to."""
-        through = Through(self.factory, Listener(prepared.name, assembly.config.limits))
+        limits = assembly.config.limits_of(prepared.table)
+        through = Through(self.factory, Listener(prepared.name, limits, prepared.table.drain_seconds))
         return secured(through, prepared.certificates, self._reactor) if prepared.certificates else through
 
     def _use(self, changes: _Changes) -> list[Deferred[None]]:
@@ -215,6 +226,7 @@ class SwitchService(Service):
             self.factory.use(assembly)
         except OSError as error:
             return f"the access log cannot be opened: {error.strerror}"
+        self.factory.admission.raise_descriptors(_descriptors(self._reactor))
         self._assembly = assembly
         return ""
 
@@ -226,6 +238,7 @@ class SwitchService(Service):
         The listener of `[admin]` tells about it, and is closed last.
         """
         super().stopService()
+        self._upkeep.stop()
         self._give_back_hangup()
         notify.stopping(self._assembly.config.limits.shutdown_seconds)
         self.factory.draining = True
@@ -249,14 +262,22 @@ _Changes = tuple[Change, Change]
 """Of the listeners for clients, and of the private one."""
 
 
+def _descriptors(reactor: Any) -> int | None:
+    """How many file descriptors a reactor can have. None: as many as there are."""
+    return FD_SETSIZE if isinstance(reactor, SelectReactor) else None
+
+
 def _compared(before: config.Config, now: config.Config) -> events.Reloaded:
     """What a reload has changed."""
     switches = match(before.switch, now.switch, say_the_same)
     listen = match(before.listen, now.listen, lambda one, other: one.endpoint == other.endpoint)
     http = match(before.http, now.http, say_the_same)
-    others = [name for name in ("server", "limits", "admin") if getattr(before, name) != getattr(now, name)]
+    sections = ("server", "limits", "peers", "admin")
+    others = [name for name in sections if getattr(before, name) != getattr(now, name)]
     if any(one.tls != other.tls for one, other in listen.kept):
         others.append("listen.tls")
+    if any(one.limits != other.limits for one, other in listen.kept):
+        others.append("listen.limits")
     if http.added or http.ended:
         others.append("http")
     return events.Reloaded(

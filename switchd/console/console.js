@@ -9,8 +9,8 @@ const LONGEST_WAIT_MS = 15000;
 const QUIET_TICKS = 5; // without news, after which the server is taken for gone
 const TYPING_MS = 300; // after the last key, before what is to be found is asked for
 
-const BAD = new Set(["refused", "ignored", "rejected", "dropped", "nosession"]);
-const WORDS = { nosession: "no TLS", closing: "closing", controllistening: "control" };
+const BAD = new Set(["refused", "ignored", "rejected", "dropped", "nosession", "overbudget", "overflowed"]);
+const WORDS = { nosession: "no TLS", overbudget: "no room", memorypressure: "memory", notreloaded: "not reloaded" };
 
 const id = (name) => document.getElementById(name);
 const number = new Intl.NumberFormat("en");

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from attrs import astuple, evolve, frozen
 
-from switchd import events
+from switchd import events, process
 from switchd.deadlines import Timer
 from switchd.factory import SwitchFactory
 from switchd.handover import bottom
@@ -25,8 +23,6 @@ MOST_SAMPLES = 300
 MOST_READ = 2500
 """Connections whose bytes are read for every sample, 2 µs for each. Of more, they are read for every second sample,
 for every third, and so on: it never takes more than some thousandths of the time."""
-
-_MEMORY = Path("/proc/self/statm")
 
 
 @frozen
@@ -131,6 +127,8 @@ class History:
                 self._switches += 1
             case events.Refused() | events.Ignored() | events.Rejected() | events.Dropped() | events.NoSession():
                 self._refusals += 1
+            case events.OverBudget(key="connections"):  # of a switch, there is `Refused`, too
+                self._refusals += 1
 
     def _take(self) -> None:
         now = self._clock.seconds()
@@ -140,14 +138,7 @@ class History:
         received, sent = self._traffic.rates(now)
         self._switches = self._refusals = 0
         self.start()
-        sample = Sample(now, len(self._factory.connections), switches, refusals, received, sent, lag, _memory())
+        memory = process.memory_bytes() or None
+        sample = Sample(now, len(self._factory.connections), switches, refusals, received, sent, lag, memory)
         self.samples.append(sample)
         self._taken(sample)
-
-
-def _memory() -> int | None:
-    """Bytes of memory that the process has, as Linux counts them."""
-    try:
-        return int(_MEMORY.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        return None

@@ -17,9 +17,10 @@ MOST_EVENTS = 200
 
 _OVER = {
     426: "the path requires a switch",
+    429: "the client has as much as it may have",
     500: "a plugin failed: the log has more",
     501: "nobody takes the offer",
-    503: "the decision took too long, or the server stops",
+    503: "there is no room, the decision took too long, or the server stops",
 }
 """Why a request is refused that no plugin has refused, where that is not the rule by which plugins are asked."""
 

@@ -13,7 +13,7 @@ from switchd.console.history import EVERY_SECONDS, MOST_READ, MOST_SAMPLES, Hist
 from switchd.console.keys import KEY_SECONDS, MOST_KEYS, Keys
 from switchd.console.page import is_ours
 from switchd.console.recent import MOST_EVENTS, Recent, in_words
-from switchd.events import Dropped, Ended, Ignored, Refused, Rejected
+from switchd.events import Dropped, Ended, Ignored, OverBudget, Refused, Rejected
 from switchd.interfaces import Refuse
 from switchd.transports import tcp_info
 from tests.serving import HEAD, SWITCH, UPGRADE, Accepts, Says, Site
@@ -137,6 +137,9 @@ class TestRecent:
         assert nowhere["why"] == "the path has no [[switch]] (RFC 9110 section 7.8)"
 
 
+OVER = OverBudget(*PEER, "server", "", "connections", 503)
+
+
 class TestHistory:
     def taken(self, site: Site) -> tuple[History, list[Sample]]:
         samples: list[Sample] = []
@@ -161,10 +164,16 @@ class TestHistory:
         site = Site()
         _, samples = self.taken(site)
         offer = (*PEER, "/", "/", ())
-        for event in (Refused(*offer, 403), Ignored(*offer, "unknown"), Rejected(*PEER, 400, ""), Dropped(*PEER, "/")):
+        for event in (
+            Refused(*offer, 403),
+            Ignored(*offer, "unknown"),
+            Rejected(*PEER, 400, ""),
+            Dropped(*PEER, "/"),
+            OVER,
+        ):
             site.factory._tell(event)
         site.clock.advance(EVERY_SECONDS)
-        assert samples[0].refusals == 4 / EVERY_SECONDS
+        assert samples[0].refusals == 5 / EVERY_SECONDS
 
     def test_is_bounded(self) -> None:
         site = Site()

@@ -23,6 +23,7 @@ HANDOVER = documents.sections("docs/handover.md")
 PAGES = (
     "README.md",
     "docs/README.md",
+    "docs/budgets.md",
     "docs/client.md",
     "docs/console.md",
     "docs/handover.md",
