@@ -124,8 +124,8 @@ class SwitchService(Service):
             self._reactor.stop()
 
     def startService(self) -> None:
-        """From here on we are who we shall be: the control socket is theirs. SIGHUP has the configuration read again, and
-        what is served is looked after.
+        """From here on we are who we shall be: the control socket is theirs. SIGHUP has the configuration read again,
+        and what is served is looked after.
 
         The service manager is told once the reactor runs, as only then a signal finds its handler.
 
