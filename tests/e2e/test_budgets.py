@@ -126,11 +126,11 @@ def metrics(host: str, port: int) -> dict[tuple[str, ...], float]:
 
 
 def test_a_path_that_is_full_has_room_again_when_somebody_leaves(tmp_path: Path) -> None:
-    with served(tmp_path, CONFIG) as (server, clients, *private):
+    with served(tmp_path, CONFIG) as (server, clients, host, port):
         flood = [clients.ask(ADDONE) for _ in range(20)]
         assert [status(answer) for _, answer in flood] == [101] * 3 + [503] * 17
         assert re.search(rb"(?m)^Retry-After: 5\r?$", flood[-1][1])
-        samples = metrics(*private)
+        samples = metrics(host, port)
         assert samples["switchd_over_budget_total", "connections", "/addone", "path"] == 17
         assert samples["switchd_switches_total", "refused:503", "/addone", "addone"] == 17
         gone, _ = flood[0]
@@ -146,7 +146,7 @@ def test_a_path_that_is_full_has_room_again_when_somebody_leaves(tmp_path: Path)
 
 def test_a_server_that_is_full_says_so_and_its_health_is_told_still(tmp_path: Path) -> None:
     text = CONFIG.replace("[limits]", "[limits]\nconnections = 5")
-    with served(tmp_path, text) as (_, clients, *private):
+    with served(tmp_path, text) as (_, clients, host, port):
         first = [clients.ask(ADDONE) for _ in range(3)]
         others = [clients.ask(WEBSOCKET) for _ in range(2)]
         assert [status(answer) for _, answer in (*first, *others)] == [101] * 5
@@ -154,16 +154,16 @@ def test_a_server_that_is_full_says_so_and_its_health_is_told_still(tmp_path: Pa
             _, answer = clients.ask(GET)
             assert status(answer) == 503
             assert b"\r\nConnection: close" in answer
-        assert metrics(*private)["switchd_over_budget_total", "connections", "", "server"] == 10
+        assert metrics(host, port)["switchd_over_budget_total", "connections", "", "server"] == 10
         others[0][0].close()
         assert any(status(clients.ask(GET)[1]) != 503 for _ in range(MOST_ATTEMPTS))
 
 
 def test_a_client_that_asks_too_often_is_told_429_until_a_reload_lets_it(tmp_path: Path) -> None:
     text = CONFIG + "\n[peers]\nhandshakes_per_second = 0.01\n"
-    with served(tmp_path, text) as (server, clients, *private):
+    with served(tmp_path, text) as (server, clients, host, port):
         assert [status(clients.ask(ADDONE)[1]) for _ in range(3)] == [101, 429, 429]
-        assert metrics(*private)["switchd_over_budget_total", "handshakes_per_second", "", "peer"] == 2
+        assert metrics(host, port)["switchd_over_budget_total", "handshakes_per_second", "", "peer"] == 2
         (tmp_path / "switchd.toml").write_text(CONFIG)
         server.signal(signal.SIGHUP)
         server.wait_for("peers")
@@ -172,17 +172,17 @@ def test_a_client_that_asks_too_often_is_told_429_until_a_reload_lets_it(tmp_pat
 
 def test_memory_that_is_short_is_had_by_doing_without_compression(tmp_path: Path) -> None:
     """How much the server has is read off it first; then it may have a little more, or less, than that."""
-    with served(tmp_path, CONFIG) as (_, clients, *private):
+    with served(tmp_path, CONFIG) as (_, clients, host, port):
         _, answer = clients.ask(WEBSOCKET)
         assert b"permessage-deflate" in answer
-        used = int(metrics(*private)["switchd_memory_bytes",])
+        used = int(metrics(host, port)["switchd_memory_bytes",])
     short = CONFIG.replace("[limits]", f"[limits]\nmemory_bytes = {used * 10 // 9}")  # of which 90 % are used
-    with served(tmp_path, short) as (server, clients, *private):
+    with served(tmp_path, short) as (server, clients, host, port):
         server.wait_for("memory is short")
         _, answer = clients.ask(WEBSOCKET)
         assert status(answer) == 101
         assert b"permessage-deflate" not in answer
-        assert metrics(*private)["switchd_memory_state", "short"] == 1
+        assert metrics(host, port)["switchd_memory_state", "short"] == 1
         (tmp_path / "switchd.toml").write_text(CONFIG.replace("[limits]", f"[limits]\nmemory_bytes = {used // 2}"))
         server.signal(signal.SIGHUP)
         server.wait_for("memory is full")
@@ -231,9 +231,9 @@ def test_who_does_not_read_is_cut_off(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "flood.py").write_text(FLOOD)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     text = CONFIG + '\n[[switch]]\npath = "/flood"\nprotocol = "flood"\nbuffered_bytes = 5000000\n'
-    with served(tmp_path, text) as (server, clients, *private):
+    with served(tmp_path, text) as (server, clients, host, port):
         connection, answer = clients.ask(ADDONE.replace(b"addone", b"flood"))
         assert status(answer) == 101
         server.wait_for("flood on /flood ended by server after .* s: too much unsent")
-        assert metrics(*private)["switchd_ended_total", "server", "too much unsent"] == 1
+        assert metrics(host, port)["switchd_ended_total", "server", "too much unsent"] == 1
         assert len(connection.recv(WRITTEN, socket.MSG_WAITALL)) < WRITTEN - 5_000_000
