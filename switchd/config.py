@@ -43,6 +43,7 @@ Import = Annotated[str, Text(r"[^\W\d][\w.]*:[^\W\d][\w.]*", 'what to import, as
 FileName = Annotated[str, Text(r"[^\x00-\x1f\x7f]+", "the name of a file or folder")]
 LogFile = Annotated[str, Text(r"[^\x00-\x1f\x7f]*", 'the name of a file, "-" or ""')]
 MaybeFile = Annotated[str, Text(r"[^\x00-\x1f\x7f]*", 'the name of a file, or ""')]
+HostName = Annotated[str, Text(r"[A-Za-z0-9._-]{1,253}", 'a name such as "console.example.org", without a port')]
 Name = Annotated[str, Text(r"\S[^\x00-\x1f\x7f]*", "the name of a plugin")]
 # A field value (RFC 9110 section 5.5), of ASCII: blanks and tabs only inside.
 FieldValue = Annotated[str, Text(r"([!-~]([ -~\t]*[!-~])?)?", 'printable ASCII without blanks around it, or ""')]
@@ -334,11 +335,16 @@ class Admin:
     """`[admin]`: what is for those who run the server, on a listener of its own.
 
     Attributes:
-        endpoint: Where metrics and health are told: a Twisted endpoint, which only they should reach. Default "":
-            nowhere. It has to be named, since several servers on one machine cannot share an address.
+        endpoint: Where metrics, health and the console are told: a Twisted endpoint, which only they should reach.
+            Default "": nowhere. It has to be named, since several servers on one machine cannot share an address.
+        hosts: The names under which a browser may ask for the console, besides addresses and "localhost". Default none.
+        control: The file name of the UNIX socket by which `switchd ctl` controls the server, which only its owner may.
+            Default "": none.
     """
 
     endpoint: MaybeEndpoint = ""
+    hosts: tuple[HostName, ...] = ()
+    control: MaybeFile = ""
 
 
 @frozen(kw_only=True)

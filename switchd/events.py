@@ -61,7 +61,7 @@ class Listening:
 
 @frozen
 class AdminListening:
-    """The listener of `[admin]` is open.
+    """The listener of `[admin]` is open: for metrics, health and the console.
 
     Attributes:
         address: As for `Listening`.
@@ -127,6 +127,20 @@ class NotReloaded:
 
     level = LogLevel.error
     text = "nothing is changed, {event.file} cannot be used: {event.why}"
+
+
+@frozen
+class ControlListening:
+    """The control socket is open.
+
+    Attributes:
+        address: As for `Listening`.
+    """
+
+    address: str
+
+    level = LogLevel.info
+    text = "controlled on {event.address}"
 
 
 @frozen
@@ -492,6 +506,7 @@ class _OfOffer:
         path: The path of the request, escaped.
         route: The path of the `[[switch]]` that was asked, or was nearest, as configured; "" if none matches.
         offers: What was offered and refused, or, if that was nobody's in particular, what was offered first; escaped.
+        plugin: The name of the one that decided, or was asked first; "" if none has.
     """
 
     id: str
@@ -499,6 +514,7 @@ class _OfOffer:
     path: str
     route: str
     offers: tuple[str, ...]
+    plugin: str = field(default="", kw_only=True)
 
 
 @frozen
@@ -507,9 +523,11 @@ class Refused(_OfOffer):
 
     Attributes:
         status: By which.
+        rule: By which rule plugins were asked, or were not: its name (`negotiation.Rule`) in lower case.
     """
 
     status: int
+    rule: str = field(default="", kw_only=True)
 
 
 @frozen
@@ -523,9 +541,29 @@ class Ignored(_OfOffer):
     reason: str
 
 
+@frozen
+class Closing:
+    """Whoever runs the server has connections closed.
+
+    Attributes:
+        what: Which: "connection 1f", or "all on /echo", escaped.
+        connections: How many that are.
+        by: Where it was said: "control", at the control socket, or "console", on the page.
+    """
+
+    what: str
+    connections: int
+    by: str
+
+    level = LogLevel.info
+    text = "{event.by} closes {event.what}; connections: {event.connections}"
+
+
 Logged = (
     AdminListening
     | BrokenPlugin
+    | Closing
+    | ControlListening
     | Drained
     | Draining
     | Dropped

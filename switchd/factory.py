@@ -109,7 +109,7 @@ def assemble(
     entries, in_switches = plugins.bind(configuration.switch, found, reactor, folder, switches, pressure.is_short)
     made, in_resources = routes.resources(configuration.http, folder, reactor, resources)
     prepared, in_listeners = listeners.prepare(configuration.listen, folder, reactor, open_ones)
-    admin, in_admin = listeners.private(configuration.admin, reactor)
+    admin, in_admin = listeners.private(configuration.admin, folder, reactor)
     everything = (*mistakes, *_log_mistakes(configuration), *in_listeners, *in_resources, *in_switches, *in_admin)
     if everything:
         raise ConfigurationError(configuration.file, everything)
@@ -260,7 +260,7 @@ class SwitchFactory(Site):
         self.endings: Counter[events.Ending] = Counter()
         self._log = publish
         self._listeners: tuple[events.Listener, ...] = ()
-        self._closing: Callable[[Any], object] | None = None
+        self._closing: tuple[Callable[[Any], object], ...] = ()
         self._forget = self._lost  # one bound method for all connections
         self._forget_tunnel = self._tunnel_lost
         self._deadlines: dict[float, Deadlines] = {}  # as many as `limits` has different times
@@ -368,7 +368,11 @@ class SwitchFactory(Site):
 
     def listen_to_closing(self, closing: Callable[[Any], object]) -> None:
         """Have `closing` called with what carries each connection that comes from now on, just before it is closed."""
-        self._closing = closing
+        self._closing += (closing,)
+
+    def _is_closing(self, transport: Any) -> None:
+        for closing in self._closing:
+            closing(transport)
 
     def tell(self, event: events.Logged) -> None:
         """Something has happened, to a connection or to the server as a whole: for the log, and for who listens."""
@@ -417,8 +421,8 @@ class SwitchFactory(Site):
             f"{next(self._ids):x}", transport, listener or self.listener, self.reactor.seconds(), self._forget
         )
         self.connections.add(connection)
-        if self._closing is not None:
-            before_lost(bottom(transport), self._closing)
+        if self._closing:
+            before_lost(bottom(transport), self._is_closing)
         when_lost(transport, connection.lost)
         return connection
 
@@ -498,12 +502,15 @@ class SwitchFactory(Site):
         candidate: negotiation.Candidate | None = None,
     ) -> None:
         if self._listeners:
-            self._tell(events.Refused(*self._offered(connection, client, path, found, candidate), status))
+            plugin = candidate.entry.name if candidate else ""
+            offered = self._offered(connection, client, path, found, candidate)
+            self._tell(events.Refused(*offered, status, plugin=plugin, rule=found.rule.name.lower()))
 
     def ignored(self, connection: Connection, client: IAddress, path: bytes, found: negotiation.Candidates) -> None:
         if self._listeners:
-            reason = "declined" if found.found else found.rule.name.lower()
-            self._tell(events.Ignored(*self._offered(connection, client, path, found, None), reason))
+            asked = found.found[0].entry.name if found.found else ""
+            reason = "declined" if asked else found.rule.name.lower()
+            self._tell(events.Ignored(*self._offered(connection, client, path, found, None), reason, plugin=asked))
 
     def _offered(
         self,

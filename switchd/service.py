@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock, succeed
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import deferLater
@@ -22,14 +22,13 @@ from switchd.draining import cut, dismiss, drain
 from switchd.errors import ConfigurationError
 from switchd.factory import Assembly, Listener, SwitchFactory, Through, assemble
 from switchd.listeners import Prepared
-from switchd.ports import CannotListen, Change, Ports
+from switchd.overview import Overview
+from switchd.ports import CannotListen, Change, Ports, described
+from switchd.private import Private
 from switchd.upkeep import Upkeep
 
 FD_SETSIZE = 1024
 """File descriptors that `select` takes; Windows, where it is 64 KiB, has no limits to be raised."""
-
-ADMIN_SECONDS = 1.0
-"""How long the last answers of the private listener may take to be sent, at the end: they are short."""
 
 _log = Logger()
 
@@ -61,7 +60,8 @@ class SwitchService(Service):
         self._reactor = reactor
         self._load = load
         self._public = Ports(reactor)
-        self._private = _Private(self.factory, reactor, self._why_not_ready)
+        overview = Overview(self.factory, reactor, self._places, self._why_not_ready)
+        self._private = Private(overview, lambda: self._assembly.config.admin.hosts, self.reload, reactor)
         self._one_at_a_time = DeferredLock()
         self._has_opened = False
         self._failed: StartUpError | None = None
@@ -77,6 +77,10 @@ class SwitchService(Service):
     def private_ports(self) -> tuple[IListeningPort, ...]:
         """What is listened on for those who run the server: one port at most."""
         return tuple(one.port for one in self._private.ports.open)
+
+    def _places(self) -> Iterable[tuple[str, str]]:
+        """Where we listen: the endpoint as configured, and the address."""
+        return ((one.name, described(one.port)) for one in self._public.open)
 
     def _why_not_ready(self) -> str:
         if not self.running:
@@ -120,10 +124,20 @@ class SwitchService(Service):
             self._reactor.stop()
 
     def startService(self) -> None:
-        """From here on, SIGHUP has the configuration read again, and what is served is looked after.
+        """From here on we are who we shall be: the control socket is theirs. SIGHUP has the configuration read again,
+        and what is served is looked after.
 
         The service manager is told once the reactor runs, as only then a signal finds its handler.
+
+        Raises:
+            StartUpError: The control socket cannot be opened.
         """
+        try:
+            self._private.open_control(self._assembly)
+        except CannotListen:
+            self._cannot_open(Failure())
+        if self._failed is not None:
+            raise self._failed
         super().startService()
         self._upkeep.start()
         self._give_back_hangup = signals.on_hangup(self._reactor, self._hang_up)
@@ -132,7 +146,7 @@ class SwitchService(Service):
 
     def _tell_if_ready(self) -> None:
         if not self._why_not_ready():
-            notify.ready(f"listening on {', '.join(map(_described, self.ports))}")
+            notify.ready(f"listening on {', '.join(map(described, self.ports))}")
 
     # Listeners
 
@@ -160,7 +174,7 @@ class SwitchService(Service):
         public, private = changes
         closing = self._public.use(public)
         for port in public.opened:
-            events.log(events.Listening(_described(port)))
+            events.log(events.Listening(described(port)))
         if public.ended:
             # In this turn what the system has received of them is read, as at the end.
             self._reactor.callLater(0, self._dismiss, {one.name for one in public.ended})
@@ -248,53 +262,6 @@ _Changes = tuple[Change, Change]
 """Of the listeners for clients, and of the private one."""
 
 
-class _Private:
-    """The listener of `[admin]`, which there need not be.
-
-    Args:
-        factory: The server that it tells about.
-        reactor: The reactor.
-        why_not_ready: See `Admin`.
-
-    Attributes:
-        ports: Where it listens.
-    """
-
-    def __init__(self, factory: SwitchFactory, reactor: Any, why_not_ready: Callable[[], str]) -> None:
-        self._factory = factory
-        self._reactor = reactor
-        self._why_not_ready = why_not_ready
-        self.ports = Ports(reactor)
-        self._admin: Any = None
-
-    async def change(self, assembly: Assembly) -> Change:
-        """See `Ports.change`."""
-        if assembly.admin is None:
-            return await self.ports.change((), lambda prepared: None)
-        if self._admin is None:
-            from switchd.admin import Admin  # with prometheus_client, which nobody else needs
-
-            self._admin = Admin(assembly, self._factory, self._reactor, self._why_not_ready)
-        return await self.ports.change((assembly.admin,), lambda prepared: self._admin.factory)
-
-    def use(self, change: Change) -> list[Deferred[Any]]:
-        """See `Ports.use`."""
-        closing = self.ports.use(change)
-        for port in change.opened:
-            events.log(events.AdminListening(_described(port)))
-        if self._admin is not None:
-            self._admin.start() if self.ports.open else self._admin.stop()
-        return closing
-
-    def stop(self) -> Deferred[None]:
-        """Close it, and its connections."""
-        if self._admin is None:
-            return succeed(None)
-        self._admin.stop()
-        stopped = [*self.ports.close(), drain(self._admin.factory, ADMIN_SECONDS, self._reactor)]
-        return DeferredList(stopped, consumeErrors=True).addCallback(lambda results: None)
-
-
 def _descriptors(reactor: Any) -> int | None:
     """How many file descriptors a reactor can have. None: as many as there are."""
     return FD_SETSIZE if isinstance(reactor, SelectReactor) else None
@@ -328,8 +295,3 @@ def _compared(before: config.Config, now: config.Config) -> events.Reloaded:
 def _seen_to(closing: Deferred[Any]) -> Deferred[Any]:
     """A port that is being closed: whatever goes wrong is logged."""
     return closing.addErrback(lambda failure: _log.failure("a listener could not be closed", failure=failure))
-
-
-def _described(port: IListeningPort) -> str:
-    host = port.getHost()
-    return f"{getattr(host, 'type', 'unix').lower()} {events.address(host)}"

@@ -39,15 +39,25 @@ class Carried:
         Args:
             transport: What carries the connection, below TLS and all other wrappers.
         """
-        if not IS_COUNTED:
-            return
-        try:
-            info = transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)
-        except (AttributeError, OSError):  # no socket any more, or none of TCP
-            return
-        received, sent = parsed(info)
-        self.received += received
-        self.sent += sent
+        carried = read(transport)
+        if carried is not None:
+            self.received += carried[0]
+            self.sent += carried[1]
+
+
+def read(transport: Any) -> tuple[int, int] | None:
+    """Bytes received and sent by a connection that is still open; None if that is not known.
+
+    Args:
+        transport: As for `Carried.add`.
+    """
+    if not IS_COUNTED:
+        return None
+    try:
+        info = transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)
+    except (AttributeError, OSError):  # no socket any more, or none of TCP
+        return None
+    return parsed(info)
 
 
 def parsed(info: bytes) -> tuple[int, int]:
