@@ -222,11 +222,11 @@ class Credentials:
 class Running:
     """A service with a control socket, and the command line."""
 
-    def __init__(self, folder: Path, admin: str = "") -> None:
+    def __init__(self, folder: Path, endpoint: str = "") -> None:
         self.file = folder / "switchd.toml"
         self.file.write_text(
             f'[[listen]]\nendpoint = "{LOOPBACK}"\n[[switch]]\npath = "/addone"\nprotocol = "addone"\n'
-            f'[admin]\ncontrol = "control.sock"\n{admin}\n'
+            f'[admin]\ncontrol = "control.sock"\nendpoint = "{endpoint}"\n'
         )
         assembly = assemble(*config.load(str(self.file)), reactor)
         self.service = SwitchService(assembly, reactor, lambda: config.load(str(self.file)))
@@ -280,7 +280,7 @@ class TestCommand:
 
     @with_reactor
     async def test_prints_an_address_with_a_key(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        running = Running(tmp_path, f'endpoint = "{LOOPBACK}"')
+        running = Running(tmp_path, LOOPBACK)
         port: Any = running.service.private_ports[0]
         assert await running.ctl("console") == 0
         address, _, key = capsys.readouterr().out.rstrip().partition("#key=")
