@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ def main() -> int:
     plan = replace(plan, **{name: value for name, value in chosen.items() if value is not None})
     raise_limit(plan.connections + 2000)
     os.sched_setaffinity(0, {cores()[1]})
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # not without ending the server
     with tempfile.TemporaryDirectory() as folder:
         _make_certificate(Path(folder))
         found = asyncio.run(_bounded(Course(plan, Path(folder), report.say), plan.bound_seconds))
