@@ -17,7 +17,9 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.servers import cores
-from benchmarks.soak.course import QUICK, Course, Found, Plan
+from benchmarks.soak.course import Course
+from benchmarks.soak.found import Found
+from benchmarks.soak.plan import QUICK, Plan
 from benchmarks.soak.server import raise_limit
 
 HEADER = ("what", "found")
@@ -52,7 +54,7 @@ async def _bounded(course: Course, seconds: float) -> Found:
         async with asyncio.timeout(seconds):
             return await course.run()
     except TimeoutError as error:
-        course.found.failures.append(f"not over in {seconds:.0f} s: {error}")
+        course.found.fail(f"not over in {seconds:.0f} s: {error}")
         return course.found
 
 
