@@ -1,4 +1,4 @@
-"""The private listener: metrics, and whether the server is alive and ready, for those who run it.
+"""The private listener: metrics, whether the server is alive and ready, and the console, for those who run it.
 
 It is a server like the one that it tells about, with routes of its own. It answers until all of that one's connections
 are gone.
@@ -6,15 +6,18 @@ are gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import evolve
 from twisted.web.resource import Resource
 
-from switchd.config import Server
+from switchd.config import Server, without_budgets
+from switchd.console.console import Console
+from switchd.console.keys import Keys
 from switchd.factory import Assembly, SwitchFactory
 from switchd.metrics import Lag, Metrics
+from switchd.overview import Overview
 from switchd.routes import Routes
 
 PLAIN = "text/plain; charset=utf-8"
@@ -25,38 +28,43 @@ class Admin:
 
     Args:
         assembly: The server that it tells about.
-        factory: The same.
+        overview: The same.
+        keys: What allows closing connections from the console.
+        names: The names that the console has now: see `console.page.is_ours`.
         reactor: The reactor.
-        why_not_ready: In a word, why the server is not to be sent new clients; "" if it is.
 
     Attributes:
         factory: For the private endpoint. What happens to its own connections is told to nobody.
     """
 
     def __init__(
-        self, assembly: Assembly, factory: SwitchFactory, reactor: Any, why_not_ready: Callable[[], str]
+        self, assembly: Assembly, overview: Overview, keys: Keys, names: Callable[[], Iterable[str]], reactor: Any
     ) -> None:
-        metrics = Metrics(factory)
+        metrics = Metrics(overview.factory)
+        self._console = console = Console(overview, keys, names, reactor)
         self._lag = Lag(reactor, metrics)
         routes = Routes(
-            (),
+            console.entries,
             (
+                ("/", console.resource),
                 ("/metrics", _Answers(lambda accept: (200, *metrics.exposition(accept)))),
                 ("/health/live", _Answers(lambda accept: (200, PLAIN, b"alive\n"))),
-                ("/health/ready", _Answers(lambda accept: _readiness(why_not_ready()))),
+                ("/health/ready", _Answers(lambda accept: _readiness(overview.why_not_ready()))),
             ),
         )
         quiet = Server(header=assembly.config.server.header, access_log="", switch_log=False)
-        itself = Assembly(evolve(assembly.config, server=quiet), routes, ())
+        itself = Assembly(evolve(without_budgets(assembly.config), server=quiet), routes, ())
         self.factory = SwitchFactory(itself, reactor, lambda event: None)
 
     def start(self) -> None:
         """It is listened."""
         self._lag.start()
+        self._console.start()
 
     def stop(self) -> None:
         """It is not listened any more."""
         self._lag.stop()
+        self._console.stop()
 
 
 def _readiness(why_not: str) -> tuple[int, str, bytes]:

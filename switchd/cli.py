@@ -1,4 +1,5 @@
-"""The command `switchd`: check a configuration, list the protocols, explain an answer, switch a connection.
+"""The command `switchd`: check a configuration, list the protocols, explain an answer, switch a connection, control a
+server.
 
 Each subcommand is one function from its arguments to an exit status: 0, or 1 after a sentence on standard error. It is
 2 for a wrong command line, and 130 after Ctrl-C, as everywhere.
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from switchd import __version__
+from switchd.ctl import words
 from switchd.errors import ConfigurationError, SwitchdError
 from switchd.negotiation import offers
 
@@ -95,6 +97,14 @@ def _parser() -> argparse.ArgumentParser:
         " 130 after Ctrl-C.",
     )
     _add_connect_arguments(connect)
+
+    ctl = commands.add_parser(
+        "ctl",
+        help="ask a running server, or have it do something, through its control socket",
+        description="Exit status: 0 when it is done; 1, with a sentence, when it is not; 2 for a wrong command line.",
+    )
+    words.add_arguments(ctl)
+    ctl.set_defaults(run=words.run)
     return parser
 
 

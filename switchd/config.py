@@ -20,7 +20,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from switchd.errors import Mistake
 from switchd.interfaces import Range
@@ -43,9 +43,19 @@ Import = Annotated[str, Text(r"[^\W\d][\w.]*:[^\W\d][\w.]*", 'what to import, as
 FileName = Annotated[str, Text(r"[^\x00-\x1f\x7f]+", "the name of a file or folder")]
 LogFile = Annotated[str, Text(r"[^\x00-\x1f\x7f]*", 'the name of a file, "-" or ""')]
 MaybeFile = Annotated[str, Text(r"[^\x00-\x1f\x7f]*", 'the name of a file, or ""')]
+HostName = Annotated[str, Text(r"[A-Za-z0-9._-]{1,253}", 'a name such as "console.example.org", without a port')]
 Name = Annotated[str, Text(r"\S[^\x00-\x1f\x7f]*", "the name of a plugin")]
 # A field value (RFC 9110 section 5.5), of ASCII: blanks and tabs only inside.
 FieldValue = Annotated[str, Text(r"([!-~]([ -~\t]*[!-~])?)?", 'printable ASCII without blanks around it, or ""')]
+
+# What budgets consist of, wherever they are. 0: as many as there are.
+Many = Annotated[int, Range(0, 10_000_000, "connections")]
+PerSecond = Annotated[float, Range(0, 1_000_000, "handshakes")]
+Buffered = Annotated[int, Range(0, 2**40, "bytes")]
+Idle = Annotated[float, Range(0, 31_536_000, "seconds")]
+Deciding = Annotated[float, Range(0.1, 3_600, "seconds")]
+Early = Annotated[int, Range(0, 16_777_216, "bytes")]
+Draining = Annotated[float, Range(0, 3_600, "seconds")]
 
 
 UNIX = "unix"
@@ -149,6 +159,67 @@ class HttpTls(Tls):
 
 
 @frozen
+class Limits:
+    """`[limits]`: what may be taken, by one connection if nothing else is said. Sizes in bytes, times in seconds.
+
+    Attributes:
+        head_bytes: The request line and all header fields. Default 16384. Over it: 414 or 431.
+        header_count: The header fields of one request. Default 100. Over it: 431.
+        body_bytes: The body of a request; 0 allows none. Default 1048576. Over it: 413.
+        streams: The requests of one HTTP/2 connection that may be open at once. Default 100. One more is refused.
+        early_bytes: What is kept of the bytes behind a request while its switch is being decided; then reading pauses.
+            Default 65536.
+        head_seconds: From the first byte of a head to its last. Default 20. Later: 408.
+        body_seconds: For the body of a request, once its head is there. Default 60. Later: 408.
+        switch_seconds: The time that a plugin may take to decide. Default 10. Later: 503.
+        keepalive_seconds: How long a connection may be idle between two requests. Default 60. Then it is closed.
+        stalled_seconds: How long an HTTP/2 client may take nothing of what waits for it. Default 60. Then it is closed.
+        half_closed_seconds: How long a client that has shut down its sending side is still answered. Default 30.
+        linger_seconds: After an error answer, how long what the client still sends is read and dropped before the
+            connection is closed, lest a reset takes the answer away. Default 5; 0 closes at once.
+        shutdown_seconds: How long connections may take to end when the server does. Default 10; 0 ends them at once.
+        connections: All at once. Default 0: as many as the system has file descriptors for, of which there are never
+            more. One more: 503.
+        switched: Those of them that have switched, and streams of HTTP/2 that have. Default 0: any number. Over it:
+            503.
+        handshakes_per_second: Requests for a switch that plugins are asked about, and as many at once. Default 0: any
+            number. Over it: 503.
+        buffered_bytes: What may wait to be sent on one connection. Default 268435456; 0: as much as its protocol lets
+            wait. Over it, it is aborted.
+        idle_seconds: How long nothing may come or go on a connection that has switched. Then it is told goodbye.
+            Default 0: for ever.
+        memory_bytes: The memory of the whole process. From 80 % on new WebSockets are not compressed; over it,
+            newcomers get 503. Default 0: no bound.
+    """
+
+    # No more, since what unpacks header fields of HTTP/2 takes a time that grows with their square.
+    head_bytes: Annotated[int, Range(64, 65_536, "bytes")] = 16_384
+    header_count: Annotated[int, Range(1, 10_000, "header fields")] = 100
+    body_bytes: Annotated[int, Range(0, 1_073_741_824, "bytes")] = 1_048_576
+    streams: Annotated[int, Range(1, 10_000, "streams")] = 100
+    early_bytes: Early = 65_536
+    head_seconds: Annotated[float, Range(0.1, 3_600, "seconds")] = 20.0
+    body_seconds: Annotated[float, Range(0.1, 86_400, "seconds")] = 60.0
+    switch_seconds: Deciding = 10.0
+    keepalive_seconds: Annotated[float, Range(0.1, 86_400, "seconds")] = 60.0
+    stalled_seconds: Annotated[float, Range(0.1, 86_400, "seconds")] = 60.0
+    half_closed_seconds: Annotated[float, Range(0.1, 3_600, "seconds")] = 30.0
+    linger_seconds: Annotated[float, Range(0, 60, "seconds")] = 5.0
+    shutdown_seconds: Draining = 10.0
+    connections: Many = 0
+    switched: Many = 0
+    handshakes_per_second: PerSecond = 0.0
+    # Room for some messages of the size that protocols for messages take by default, 16 MiB, or for a few of 64 MiB.
+    buffered_bytes: Buffered = 268_435_456
+    idle_seconds: Idle = 0.0
+    memory_bytes: Annotated[int, Range(0, 2**50, "bytes")] = 0
+
+
+OF_ALL = ("shutdown_seconds", "memory_bytes")
+"""Those of `[limits]` that are of no listener's own."""
+
+
+@frozen
 class Listen:
     """`[[listen]]`: a place where connections are accepted.
 
@@ -156,11 +227,17 @@ class Listen:
         endpoint: A Twisted endpoint string. Required. "" if it could not be read: a mistake that has been reported.
         key: Where it was said, for messages: "listen[0]" or "--listen". Not a key of the table.
         tls: `[listen.tls]`. None: what comes is in clear, unless the endpoint sees to that itself, as `ssl:` does.
+        drain_seconds: As in `[[switch]]`, for the connections of this listener whose `[[switch]]` says nothing.
+        limits: `[listen.limits]`: keys of `[limits]` in place of those, for the connections of this listener. What of
+            them is a budget (connections, switched, handshakes_per_second) is this listener's own, besides that of all.
+            None: there are none.
     """
 
     endpoint: Endpoint
     key: str = field(default="", metadata=NOT_A_KEY)
     tls: HttpTls | None = None
+    drain_seconds: Draining | None = None
+    limits: Limits | None = None
 
 
 @frozen
@@ -196,6 +273,14 @@ class Switch:
             `http` does. Default false.
         drain_seconds: How long a connection that has switched here may take to say goodbye when the server stops, and
             to have it sent; then it is aborted. At most `limits.shutdown_seconds`, which is also the default (None).
+        connections: How many that have switched here there may be at once, with those about which it is being decided.
+            Default 0: any number. Over it: 503.
+        handshakes_per_second: Requests that this plugin is asked about, and as many at once. Default 0: any number.
+            Over it: 503.
+        switch_seconds: In place of `limits.switch_seconds` (None).
+        early_bytes: In place of `limits.early_bytes` (None).
+        buffered_bytes: In place of `limits.buffered_bytes`, once it has switched here (None).
+        idle_seconds: In place of `limits.idle_seconds` (None).
         options: The other keys, as they came from the file, unchecked. Not a key of the table.
         key: Where it was said, for messages: "switch[0]". Not a key of the table.
     """
@@ -204,47 +289,45 @@ class Switch:
     protocol: Name
     require: bool = False
     close: bool = False
-    drain_seconds: Annotated[float, Range(0, 3_600, "seconds")] | None = None
+    drain_seconds: Draining | None = None
+    connections: Many = 0
+    handshakes_per_second: PerSecond = 0.0
+    switch_seconds: Deciding | None = None
+    early_bytes: Early | None = None
+    buffered_bytes: Buffered | None = None
+    idle_seconds: Idle | None = None
     options: Mapping[str, object] = field(factory=dict, metadata=NOT_A_KEY)
     key: str = field(default="", metadata=NOT_A_KEY)
 
 
+def _are_networks(peers: object, attribute: object, networks: tuple[str, ...]) -> None:
+    for network in networks:
+        try:
+            ip_network(network, strict=False)
+        except ValueError:
+            raise ValueError(
+                f'expected an address or a network such as "192.0.2.1" or "2001:db8::/32", got {shown(network)}'
+            ) from None
+
+
 @frozen
-class Limits:
-    """`[limits]`: what one client may take. Sizes in bytes, times in seconds.
+class Peers:
+    """`[peers]`: what one client's address may take. Several clients may share one. Over any of it: 429.
 
     Attributes:
-        head_bytes: The request line and all header fields. Default 16384. Over it: 414 or 431.
-        header_count: The header fields of one request. Default 100. Over it: 431.
-        body_bytes: The body of a request; 0 allows none. Default 1048576. Over it: 413.
-        streams: The requests of one HTTP/2 connection that may be open at once. Default 100. One more is refused.
-        early_bytes: What is kept of the bytes behind a request while its switch is being decided; then reading pauses.
-            Default 65536.
-        head_seconds: From the first byte of a head to its last. Default 20. Later: 408.
-        body_seconds: For the body of a request, once its head is there. Default 60. Later: 408.
-        switch_seconds: The time that a plugin may take to decide. Default 10. Later: 503.
-        keepalive_seconds: How long a connection may be idle between two requests. Default 60. Then it is closed.
-        stalled_seconds: How long an HTTP/2 client may take nothing of what waits for it. Default 60. Then it is closed.
-        half_closed_seconds: How long a client that has shut down its sending side is still answered. Default 30.
-        linger_seconds: After an error answer, how long what the client still sends is read and dropped before the
-            connection is closed, lest a reset takes the answer away. Default 5; 0 closes at once.
-        shutdown_seconds: How long connections may take to end when the server does. Default 10; 0 ends them at once.
+        connections: At once. Default 0: any number.
+        switched: Those of them that have switched, and streams of HTTP/2 that have. Default 0: any number.
+        handshakes_per_second: Requests for a switch that plugins are asked about, and as many at once. Default 0: any
+            number.
+        ipv6_prefix: So many bits of an IPv6 address are one client's. Default 64.
+        exempt: Addresses and networks that may take what there is. Default none.
     """
 
-    # No more, since what unpacks header fields of HTTP/2 takes a time that grows with their square.
-    head_bytes: Annotated[int, Range(64, 65_536, "bytes")] = 16_384
-    header_count: Annotated[int, Range(1, 10_000, "header fields")] = 100
-    body_bytes: Annotated[int, Range(0, 1_073_741_824, "bytes")] = 1_048_576
-    streams: Annotated[int, Range(1, 10_000, "streams")] = 100
-    early_bytes: Annotated[int, Range(0, 16_777_216, "bytes")] = 65_536
-    head_seconds: Annotated[float, Range(0.1, 3_600, "seconds")] = 20.0
-    body_seconds: Annotated[float, Range(0.1, 86_400, "seconds")] = 60.0
-    switch_seconds: Annotated[float, Range(0.1, 3_600, "seconds")] = 10.0
-    keepalive_seconds: Annotated[float, Range(0.1, 86_400, "seconds")] = 60.0
-    stalled_seconds: Annotated[float, Range(0.1, 86_400, "seconds")] = 60.0
-    half_closed_seconds: Annotated[float, Range(0.1, 3_600, "seconds")] = 30.0
-    linger_seconds: Annotated[float, Range(0, 60, "seconds")] = 5.0
-    shutdown_seconds: Annotated[float, Range(0, 3_600, "seconds")] = 10.0
+    connections: Many = 0
+    switched: Many = 0
+    handshakes_per_second: PerSecond = 0.0
+    ipv6_prefix: Annotated[int, Range(16, 128, "bits")] = 64
+    exempt: tuple[str, ...] = field(default=(), validator=_are_networks)
 
 
 @frozen
@@ -252,11 +335,16 @@ class Admin:
     """`[admin]`: what is for those who run the server, on a listener of its own.
 
     Attributes:
-        endpoint: Where metrics and health are told: a Twisted endpoint, which only they should reach. Default "":
-            nowhere. It has to be named, since several servers on one machine cannot share an address.
+        endpoint: Where metrics, health and the console are told: a Twisted endpoint, which only they should reach.
+            Default "": nowhere. It has to be named, since several servers on one machine cannot share an address.
+        hosts: The names under which a browser may ask for the console, besides addresses and "localhost". Default none.
+        control: The file name of the UNIX socket by which `switchd ctl` controls the server, which only its owner may.
+            Default "": none.
     """
 
     endpoint: MaybeEndpoint = ""
+    hosts: tuple[HostName, ...] = ()
+    control: MaybeFile = ""
 
 
 @frozen(kw_only=True)
@@ -269,6 +357,7 @@ class Config:
         http: Every `[[http]]`.
         switch: Every `[[switch]]`, in the order of the file.
         limits: `[limits]`.
+        peers: `[peers]`.
         admin: `[admin]`.
         file: The file, as the operator named it.
         folder: Where relative file names in it start.
@@ -280,10 +369,25 @@ class Config:
     http: tuple[Http, ...] = ()
     switch: tuple[Switch, ...] = ()
     limits: Limits = Limits()
+    peers: Peers = Peers()
     admin: Admin = Admin()
     file: str
     folder: Path
     left_out: tuple[str, ...] = ()
+
+    def limits_of(self, listen: Listen) -> Limits:
+        """What the connections of a listener may take."""
+        return own_limits(self.limits) if listen.limits is None else listen.limits
+
+
+def own_limits(limits: Limits) -> Limits:
+    """Those of a listener of which nothing is said: those of all, without budgets of its own."""
+    return evolve(limits, connections=0, switched=0, handshakes_per_second=0.0)
+
+
+def without_budgets(config: Config) -> Config:
+    """The same where anybody may have what there is."""
+    return evolve(config, listen=(), switch=(), limits=evolve(own_limits(config.limits), memory_bytes=0), peers=Peers())
 
 
 Outcome = tuple[Config, tuple[Mistake, ...]]
@@ -341,6 +445,7 @@ def parse(text: str, file: str, folder: Path, listen: Sequence[str] = ()) -> Out
         http=reader.http(),
         switch=reader.switch(),
         limits=reader.section("limits", Limits()),
+        peers=reader.section("peers", Peers()),
         admin=reader.section("admin", Admin()),
         file=file,
         folder=folder,
@@ -382,7 +487,7 @@ def _document(text: str) -> dict[str, Any] | Mistake:
 
 
 def _unknown_sections(document: Mapping[str, object]) -> Iterator[Mistake]:
-    sections = ("server", "listen", "http", "switch", "limits", "admin")
+    sections = ("server", "listen", "http", "switch", "limits", "peers", "admin")
     for name in document:
         if name not in sections:
             yield Mistake(join("", name), f"unknown section; {suggestion(name, sections)}")
@@ -390,10 +495,11 @@ def _unknown_sections(document: Mapping[str, object]) -> Iterator[Mistake]:
 
 def _long_farewells(config: Config) -> Iterator[Mistake]:
     most = config.limits.shutdown_seconds
-    for switch in config.switch:
-        if switch.drain_seconds is not None and switch.drain_seconds > most:
-            problem = f"expected at most limits.shutdown_seconds, {shown(most)}, got {shown(switch.drain_seconds)}"
-            yield Mistake(f"{switch.key}.drain_seconds", problem)
+    tables: tuple[Listen | Switch, ...] = (*config.listen, *config.switch)
+    for table in tables:
+        if table.drain_seconds is not None and table.drain_seconds > most:
+            problem = f"expected at most limits.shutdown_seconds, {shown(most)}, got {shown(table.drain_seconds)}"
+            yield Mistake(f"{table.key}.drain_seconds", problem)
 
 
 class _Reader:
@@ -413,12 +519,24 @@ class _Reader:
         """The listeners, without those of which nothing is left to be checked. The file's own are checked also where
         they do not count."""
         tables = self._tables("listen")
-        ours = [self._table(Listen("", key), table, key) for key, table in tables]
+        ours = [self._with_limits(self._table(Listen("", key), table, key), table) for key, table in tables]
         others = [self._from_command_line(text) for text in instead]
         if not instead and self._document.get("listen", []) == []:
             self._wrong("listen", "missing; expected at least one [[listen]] with an endpoint, or --listen ENDPOINT")
         self.left_out = tuple(f"{listen.key}.tls" for listen in ours if instead and listen.tls)
         return tuple(listen for listen in (others if instead else ours) if listen.endpoint or listen.tls)
+
+    def _with_limits(self, listen: Listen, table: Mapping[str, object]) -> Listen:
+        """With the limits that a listener has of its own, upon those of all."""
+        key, given = f"{listen.key}.limits", table.get("limits")
+        if not isinstance(given, dict):
+            return listen  # there are none; or it has been reported
+        for name in OF_ALL:
+            if name in given:
+                self._wrong(f"{key}.{name}", f"holds for the whole server; expected {name} in [limits] only")
+        of_all, _ = as_far_as_sound(Limits(), self._document.get("limits", {}), "limits")
+        limits, _ = as_far_as_sound(own_limits(of_all), given, key)
+        return evolve(listen, limits=limits)
 
     def _from_command_line(self, text: str) -> Listen:
         key = "--listen"

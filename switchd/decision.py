@@ -110,6 +110,7 @@ class Decision:
         broken: Called if `decided` or `failed` raised, which has been logged: in a Deferred it would be lost, and the
             connection would wait for ever.
         foretold: If the first candidate has been asked already.
+        settled: Called when it is over: after `decided`, before `failed`, and if it is withdrawn.
 
     Attributes:
         pending: Whether none of them has been called yet.
@@ -124,8 +125,10 @@ class Decision:
         failed: Callable[[], object],
         broken: Callable[[], object],
         foretold: Foretold | None = None,
+        settled: Callable[[], object] = lambda: None,
     ) -> None:
         self.pending = True
+        self._settled = settled
         self._asked = asked
         self.found = found
         self._decided = decided
@@ -142,14 +145,19 @@ class Decision:
 
     def withdraw(self) -> None:
         """The decision is not wanted any more: it is cancelled, and abandoned if it comes all the same."""
-        self.pending = False
+        if self.pending:
+            self.pending = False
+            self._settled()
         if self._waiting is not None:
             self._waiting.cancel()
 
     def _answer(self, verdict: Verdict | None) -> None:
         if self.pending:
             self.pending = False
-            self._decided(verdict)
+            try:
+                self._decided(verdict)
+            finally:
+                self._settled()
         elif verdict is not None and isinstance(verdict.answer, Accept):
             abandon(verdict.answer)
 
@@ -159,6 +167,7 @@ class Decision:
             _log.failure("A plugin failed to decide about a switch", failure=failure)
         if self.pending:
             self.pending = False
+            self._settled()
             self._failed()
 
     def _break(self, failure: Failure) -> None:
@@ -193,6 +202,23 @@ def prepare(
     except Exception:
         _log.failure("{plugin} could not build its protocol", plugin=verdict.candidate.entry.name)
         return None
+
+
+def seconds_for(found: Candidates, otherwise: float) -> float:
+    """How long a decision may take: as long as the most patient of those who are asked has it.
+
+    Args:
+        found: Who they are.
+        otherwise: For those whose `[[switch]]` says nothing.
+    """
+    own = (candidate.entry.bounds.switch_seconds for candidate in found.found)
+    return max((otherwise if seconds is None else seconds for seconds in own), default=otherwise)
+
+
+def early_bytes_for(found: Candidates, otherwise: int) -> int:
+    """Likewise, what is kept behind a request meanwhile."""
+    own = (candidate.entry.bounds.early_bytes for candidate in found.found)
+    return max((otherwise if number is None else number for number in own), default=otherwise)
 
 
 def abandon(accept: Accept) -> None:

@@ -88,6 +88,25 @@ def _tell(factory: SwitchFactory, connections: Iterable[Connection], seconds: fl
     return [reactor.callLater(own, cut_those, few) for own, few in have_less.items()]
 
 
+def close(factory: SwitchFactory, connections: Iterable[Connection], seconds: float, reactor: Any) -> list[Any]:
+    """End some connections, each in its own language.
+
+    Args:
+        factory: Whose they are.
+        connections: Which.
+        seconds: As for `drain`.
+        reactor: The clock.
+
+    Returns:
+        The calls, still to come, that abort what is left.
+    """
+    few = set(connections)
+    return [
+        *_tell(factory, few, seconds, reactor),
+        reactor.callLater(seconds, lambda: cut(factory.connections & few)),
+    ]
+
+
 def dismiss(connections: Iterable[Connection]) -> None:
     """Close those that speak HTTP, each after what it is being answered: nobody listens any more where they came in.
 
@@ -144,8 +163,8 @@ def _close(connection: Connection, protocol: Any, reactor: Any) -> None:
     """
     # The protocol's own transport may be a TLS session upon the connection's.
     transport = getattr(protocol, "transport", None) or connection.transport
-    if not getattr(transport, "connected", True):
-        return  # that was its end
+    if connection.left or not getattr(transport, "connected", True):
+        return  # that has been done, or was its end
     in_tls = ISSLTransport.providedBy(transport)
     if getattr(transport, "disconnecting", False) or not (in_tls or is_under_way(transport)):
         close_when_sent(transport)

@@ -7,12 +7,15 @@ SwitchdError
  +- PluginError             the plugin's: 500, logged
  |   +- BadAnswer           it answered with something that may not go on the wire
  +- RequestError            the client's: the status it carries, then the connection is closed
+ |   +- OverBudget           nobody's: there is no room for its connection
  +- client.NotSwitched      the other server's, where we are the client; its own tree is in client/errors.py
 """
 
 from __future__ import annotations
 
 from attrs import frozen
+
+from switchd.budgets import Over
 
 
 class SwitchdError(Exception):
@@ -95,3 +98,15 @@ class RequestError(SwitchdError):
 
     def __str__(self) -> str:
         return f"{self.status}: {self.why}"
+
+
+class OverBudget(RequestError):
+    """A connection for which there is no room. It is answered so when it asks for something, and closed.
+
+    Attributes:
+        over: Where there is none.
+    """
+
+    def __init__(self, over: Over) -> None:
+        super().__init__(over.status, over.why)
+        self.over = over

@@ -6,7 +6,7 @@ log event's fields, so that an observer sees `log_event["event"]` and a person a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Literal
 
 from attrs import field, frozen
@@ -61,7 +61,7 @@ class Listening:
 
 @frozen
 class AdminListening:
-    """The listener of `[admin]` is open.
+    """The listener of `[admin]` is open: for metrics, health and the console.
 
     Attributes:
         address: As for `Listening`.
@@ -127,6 +127,20 @@ class NotReloaded:
 
     level = LogLevel.error
     text = "nothing is changed, {event.file} cannot be used: {event.why}"
+
+
+@frozen
+class ControlListening:
+    """The control socket is open.
+
+    Attributes:
+        address: As for `Listening`.
+    """
+
+    address: str
+
+    level = LogLevel.info
+    text = "controlled on {event.address}"
 
 
 @frozen
@@ -271,6 +285,111 @@ class Rejected:
 
 
 @frozen
+class OverBudget:
+    """There is no room for a connection, or for a switch.
+
+    Attributes:
+        id: The connection.
+        peer: The client's address.
+        scope: Where: "server", "listener", "path" or "peer".
+        name: Of which listener or path, as configured; "" for the other scopes.
+        key: What there is no room for: a key of the configuration.
+        status: What it was answered; 0: nothing.
+        unlogged: How many like it have not been logged, since one was.
+    """
+
+    id: str
+    peer: str
+    scope: str
+    name: str
+    key: str
+    status: int
+    unlogged: int = 0
+
+    level = LogLevel.warn
+    text = (
+        "{event.id} {event.peer} turned away with {event.status}: over the budget {event.key} of the {event.place}"
+        " ({event.unlogged} more since this was last said)"
+    )
+
+    @property
+    def place(self) -> str:
+        """Where, in words."""
+        return f"{self.scope} {self.name}" if self.name else self.scope
+
+
+LOG_SECONDS = 10.0
+"""How seldom the same is said again of which there may be a flood: enough to see when it began and that it lasts."""
+
+
+class Seldom:
+    """Has things said that happen often, each but once in a while.
+
+    Args:
+        now: The clock, in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._said: dict[Hashable, tuple[float, int]] = {}
+
+    def due(self, kind: Hashable) -> int | None:
+        """One has happened. Whether to say so: how many have not been said before it; None: not now.
+
+        Args:
+            kind: What it is like; there are few of these.
+        """
+        now = self._now()
+        said, number = self._said.get(kind, (now - LOG_SECONDS, 0))
+        if 0 <= now - said < LOG_SECONDS:
+            self._said[kind] = said, number + 1
+            return None
+        self._said[kind] = now, 0
+        return number
+
+
+@frozen
+class MemoryPressure:
+    """It has changed how it is with the memory that the server may have.
+
+    Attributes:
+        state: "easy"; "short", new connections do with less; or "full", there are no new ones.
+        used: How many bytes are in use.
+        most: How many may be.
+    """
+
+    state: str
+    used: int
+    most: int
+
+    text = "memory is {event.state}: {event.used} of {event.most} bytes are in use"
+
+    @property
+    def level(self) -> Any:
+        """How bad that is."""
+        return LogLevel.info if self.state == "easy" else LogLevel.warn
+
+
+@frozen
+class FewDescriptors:
+    """The system allows fewer file descriptors than all connections would need.
+
+    Attributes:
+        wanted: How many connections there may be, as configured.
+        allowed: How many there can be.
+    """
+
+    wanted: int
+    allowed: int
+
+    level = LogLevel.warn
+    text = (
+        "limits.connections is {event.wanted}, but the system allows file descriptors for {event.allowed} only:"
+        " raise its limit (ulimit -n, LimitNOFILE)"
+    )
+
+
+@frozen
 class Dropped:
     """A connection is closed without an answer, because nobody took its offer and the path's `[[switch]]` says so.
 
@@ -286,6 +405,43 @@ class Dropped:
 
     level = LogLevel.info
     text = "{event.id} {event.peer} closed without an answer: nobody took its offer on {event.path}"
+
+
+@frozen
+class Overflowed:
+    """More than may was waiting for a client that speaks HTTP: its connection, or its stream of HTTP/2, is cut off. Of
+    one that had switched, `Ended` says so.
+
+    Attributes:
+        id: The connection.
+        peer: The client's address.
+    """
+
+    id: str
+    peer: str
+
+    level = LogLevel.info
+    text = "{event.id} {event.peer} cut off: more waited to be sent than limits.buffered_bytes"
+
+
+@frozen
+class Idled:
+    """Nothing has come or gone on a switched connection for longer than may be: it is told goodbye.
+
+    Attributes:
+        id: The connection.
+        peer: The client's address.
+        path: The path of its last switch, escaped.
+        seconds: How long it may be idle.
+    """
+
+    id: str
+    peer: str
+    path: str
+    seconds: float
+
+    level = LogLevel.info
+    text = "{event.id} {event.peer} on {event.path} is closed: nothing came or went for {event.seconds:g} s"
 
 
 Ending = Literal["idle", "answered", "farewell", "cut", "lost"]
@@ -350,6 +506,7 @@ class _OfOffer:
         path: The path of the request, escaped.
         route: The path of the `[[switch]]` that was asked, or was nearest, as configured; "" if none matches.
         offers: What was offered and refused, or, if that was nobody's in particular, what was offered first; escaped.
+        plugin: The name of the one that decided, or was asked first; "" if none has.
     """
 
     id: str
@@ -357,6 +514,7 @@ class _OfOffer:
     path: str
     route: str
     offers: tuple[str, ...]
+    plugin: str = field(default="", kw_only=True)
 
 
 @frozen
@@ -365,9 +523,11 @@ class Refused(_OfOffer):
 
     Attributes:
         status: By which.
+        rule: By which rule plugins were asked, or were not: its name (`negotiation.Rule`) in lower case.
     """
 
     status: int
+    rule: str = field(default="", kw_only=True)
 
 
 @frozen
@@ -381,19 +541,44 @@ class Ignored(_OfOffer):
     reason: str
 
 
+@frozen
+class Closing:
+    """Whoever runs the server has connections closed.
+
+    Attributes:
+        what: Which: "connection 1f", or "all on /echo", escaped.
+        connections: How many that are.
+        by: Where it was said: "control", at the control socket, or "console", on the page.
+    """
+
+    what: str
+    connections: int
+    by: str
+
+    level = LogLevel.info
+    text = "{event.by} closes {event.what}; connections: {event.connections}"
+
+
 Logged = (
     AdminListening
     | BrokenPlugin
+    | Closing
+    | ControlListening
     | Drained
     | Draining
     | Dropped
     | Ended
     | ExposedKey
+    | FewDescriptors
+    | Idled
     | LeftOut
     | Listening
+    | MemoryPressure
     | NoSession
     | NotReloaded
     | NotRenewed
+    | OverBudget
+    | Overflowed
     | Rejected
     | Reloaded
     | Renewed

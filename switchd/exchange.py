@@ -13,8 +13,9 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from switchd import engine, fields, frames, messages, negotiation
+from switchd.budgets import Over
 from switchd.deadlines import Timer
-from switchd.decision import Decision, Verdict, abandon, prepare
+from switchd.decision import Decision, Verdict, abandon, prepare, seconds_for
 from switchd.errors import RequestError
 from switchd.events import escaped
 from switchd.interfaces import Accept, Early, Refuse
@@ -218,6 +219,11 @@ class Exchange(Stream):
         """A request wants its client to be gone; as with any transport not in this turn, which sends what it can."""
         self._session.reactor.callLater(0, self.cut, frames.CANCEL)
 
+    def _overflow(self) -> None:
+        """As with any transport not in this turn: who writes that much at once is about to finish."""
+        self.server.overflowed(self._session.connection)
+        self.loseConnection()
+
     def abortConnection(self) -> None:
         """A request wants its client to be gone at once."""
         self.cut(frames.CANCEL)
@@ -261,13 +267,25 @@ class Exchange(Stream):
         if not found.found:
             self._unclaimed(request, found)
             return
+        over = self.server.admission.reserve(self._session.connection, asked, found)
+        if over is not None:
+            self._turn_away(request, found, over)
+            return
         since = self._session.reactor.seconds()
         decided = partial(self._decided, request, asked, found, since)
         undecided = partial(self._undecided, request, found)
-        self._decision = decision = Decision(asked, found, decided, undecided, partial(self.cut, frames.INTERNAL_ERROR))
+        broken, settled = partial(self.cut, frames.INTERNAL_ERROR), partial(self.server.admission.release, asked)
+        self._decision = decision = Decision(asked, found, decided, undecided, broken, settled=settled)
         decision.start()
         if decision.pending:
-            self._wait(self._session.limits.switch_seconds, self._overdue)
+            seconds = seconds_for(found, self._session.limits.switch_seconds)
+            self._wait(seconds, self._overdue, seconds)
+
+    def _turn_away(self, request: Request, found: negotiation.Candidates, over: Over) -> None:
+        """There is no room for another switch."""
+        self.server.admission.turned_away(self._session.connection, over, request.client)
+        self._tell(found, over.status)
+        request.answer(over.status, ((b"Retry-After", over.retry_after),), over.why.encode() + b"\n")
 
     def decline(self) -> None:
         """Wait for a decision no longer, if one is pending: the server stops."""
@@ -296,8 +314,7 @@ class Exchange(Stream):
             proxies=self._request.proxies,
         )
 
-    def _overdue(self) -> None:
-        seconds = self._session.limits.switch_seconds
+    def _overdue(self, seconds: float) -> None:
         path = escaped(self._path)
         _log.warn("no decision about a switch on {path} in {seconds} seconds", path=path, seconds=seconds)
         self.decline()

@@ -9,7 +9,7 @@ from itertools import count
 from sys import intern
 from typing import Any, cast
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, ISSLTransport
@@ -31,13 +31,15 @@ from switchd import (
     listeners,
     negotiation,
     plugins,
+    process,
     routes,
 )
+from switchd.admission import Admission
 from switchd.changes import NOTHING, Made
 from switchd.deadlines import Deadlines
 from switchd.decision import Verdict
 from switchd.errors import ConfigurationError, Mistake, RequestError
-from switchd.first import First
+from switchd.first import First, Judged
 from switchd.forwarded import Proxies, Way
 from switchd.handover import before_lost, bottom, occupant, pass_half_close, when_lost
 from switchd.interfaces import Header
@@ -45,6 +47,7 @@ from switchd.interfaces import Request as Asked
 from switchd.listeners import Prepared
 from switchd.memory import Memory
 from switchd.negotiation import Entry
+from switchd.pressure import Pressure
 
 MOST_REMEMBERED = 256
 """Paths, and combinations of offers, for which it is remembered who is asked: more than there are kinds of clients."""
@@ -66,6 +69,7 @@ class Assembly:
         listeners: Where to listen, in the order of `config.listen`.
         broken: Plugin files that could not be imported, of anybody. Nothing here needs them: no reason not to start.
         admin: Where metrics and health are told; None: nowhere.
+        pressure: How it is with the memory of the process, as plugins can ask.
     """
 
     config: config.Config
@@ -73,6 +77,7 @@ class Assembly:
     listeners: tuple[Prepared, ...]
     broken: tuple[plugins.BrokenFile, ...] = ()
     admin: Prepared | None = None
+    pressure: Pressure = field(factory=lambda: Pressure(process.memory_bytes))
 
     def made(self) -> tuple[Made[Any, Entry], Made[Any, IResource], Made[Any, Prepared]]:
         """What was made of each `[[switch]]`, `[[http]]` and `[[listen]]`."""
@@ -99,15 +104,16 @@ def assemble(
     """
     found = plugins.find()
     folder = configuration.folder
+    pressure = Pressure(process.memory_bytes) if before is None else before.pressure
     switches, resources, open_ones = (NOTHING, NOTHING, NOTHING) if before is None else before.made()
-    entries, in_switches = plugins.bind(configuration.switch, found, reactor, folder, switches)
+    entries, in_switches = plugins.bind(configuration.switch, found, reactor, folder, switches, pressure.is_short)
     made, in_resources = routes.resources(configuration.http, folder, reactor, resources)
     prepared, in_listeners = listeners.prepare(configuration.listen, folder, reactor, open_ones)
-    admin, in_admin = listeners.private(configuration.admin, reactor)
+    admin, in_admin = listeners.private(configuration.admin, folder, reactor)
     everything = (*mistakes, *_log_mistakes(configuration), *in_listeners, *in_resources, *in_switches, *in_admin)
     if everything:
         raise ConfigurationError(configuration.file, everything)
-    return Assembly(configuration, routes.Routes(entries, made), prepared, found.broken, admin)
+    return Assembly(configuration, routes.Routes(entries, made), prepared, found.broken, admin, pressure)
 
 
 def _log_mistakes(configuration: config.Config) -> Iterator[Mistake]:
@@ -131,10 +137,13 @@ class Listener:
     Attributes:
         name: Its endpoint, as configured; "" for what no `[[listen]]` is about.
         limits: The limits.
+        drain_seconds: How long what has switched may take to say goodbye, if its `[[switch]]` does not say. None: as
+            long as there is.
     """
 
     name: str
     limits: config.Limits
+    drain_seconds: float | None = None
 
 
 @define(eq=False)
@@ -151,7 +160,7 @@ class Connection:
         route: The path of the `[[switch]]` that took it, as configured; "*" for HTTP/2 that needed none.
         drain_seconds: How long the protocol that it last switched to may take to say goodbye. None: as long as there
             is.
-        ending: How it is to end, now that the server stops. None: the server does not.
+        ending: How it is to end, now that the server stops, or that it is to be closed. None: neither.
         left: Whether we have shut down our side of it, for that reason.
         way: How the request came by which it last switched: from then on it is that client's, and what is said in it of
             others is the client's own word. None: each request may be another client's; or no proxies are trusted.
@@ -207,7 +216,7 @@ class Through(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> First:
         """The protocol that gets a connection's first bytes."""
-        return First(self._factory, self._listener)
+        return self._factory.first(self._listener)
 
     def doStart(self) -> None:
         """See `IProtocolFactory`."""
@@ -231,6 +240,7 @@ class SwitchFactory(Site):
         entries: All switches, in the order of the file: for resources that tell what there is (`request.site.entries`).
         draining: Whether the server stops: requests that have begun are answered, and nothing is switched any more.
         endings: How many connections have ended in which way since then.
+        admission: Who is let in.
     """
 
     noisy = False
@@ -250,12 +260,14 @@ class SwitchFactory(Site):
         self.endings: Counter[events.Ending] = Counter()
         self._log = publish
         self._listeners: tuple[events.Listener, ...] = ()
-        self._closing: Callable[[Any], object] | None = None
+        self._closing: tuple[Callable[[Any], object], ...] = ()
         self._forget = self._lost  # one bound method for all connections
+        self._forget_tunnel = self._tunnel_lost
         self._deadlines: dict[float, Deadlines] = {}  # as many as `limits` has different times
         self._ids = count(1)
         self._requests = count(1)
         self._waiting: list[Deferred[None]] = []
+        self.admission = Admission(self.connections, reactor.seconds, assembly.pressure, publish, self._tell)
         self._use(assembly)
 
     def use(self, assembly: Assembly) -> None:
@@ -294,6 +306,8 @@ class SwitchFactory(Site):
         h2c = [entry for entry in self.entries if http2.TOKEN in entry.tokens]
         self.speaks_h2c = bool(h2c)
         self._h2c_drain_seconds = h2c[0].drain_seconds if h2c else None  # by prior knowledge there is no path
+        self.admission.proxies = self.proxies
+        self.admission.allow(assembly.config, self.entries)
         self._routes = assembly.routes
         self._candidates: Memory[Any, negotiation.Candidates] = Memory(MOST_REMEMBERED)
         self._switches: Memory[bytes, tuple[Entry, ...]] = Memory(MOST_REMEMBERED)
@@ -303,7 +317,14 @@ class SwitchFactory(Site):
 
     def buildProtocol(self, addr: IAddress | None) -> First:  # type: ignore[override]
         """The protocol that gets a connection's first bytes."""
-        return First(self, self.listener)
+        return self.first(self.listener)
+
+    def first(self, listener: Listener) -> First:
+        """The same of one that comes in through a listener."""
+        admission = self.admission
+        if admission.budgets is None and len(self.connections) < admission.most_connections:
+            return First(self, listener)
+        return Judged(self, listener)
 
     def channel(self) -> http1.Channel:
         """A channel that speaks HTTP/1.1."""
@@ -347,7 +368,11 @@ class SwitchFactory(Site):
 
     def listen_to_closing(self, closing: Callable[[Any], object]) -> None:
         """Have `closing` called with what carries each connection that comes from now on, just before it is closed."""
-        self._closing = closing
+        self._closing += (closing,)
+
+    def _is_closing(self, transport: Any) -> None:
+        for closing in self._closing:
+            closing(transport)
 
     def tell(self, event: events.Logged) -> None:
         """Something has happened, to a connection or to the server as a whole: for the log, and for who listens."""
@@ -396,8 +421,8 @@ class SwitchFactory(Site):
             f"{next(self._ids):x}", transport, listener or self.listener, self.reactor.seconds(), self._forget
         )
         self.connections.add(connection)
-        if self._closing is not None:
-            before_lost(bottom(transport), self._closing)
+        if self._closing:
+            before_lost(bottom(transport), self._is_closing)
         when_lost(transport, connection.lost)
         return connection
 
@@ -415,6 +440,8 @@ class SwitchFactory(Site):
         if self.proxies is not None:
             connection.way = Way(asked.peer, asked.proxies)
         self._became(connection, verdict.candidate.upgrade, asked.path, entry.path, entry.drain_seconds)
+        if self.admission.binds:
+            self.admission.switched(connection, asked, entry)
 
     def _became(
         self,
@@ -444,8 +471,9 @@ class SwitchFactory(Site):
             verdict: Who has accepted that.
             since: When it came, in the reactor's seconds.
         """
-        own = Connection(asked.id, tunnel, connection.listener, since, self._forget, connection.stack)
+        own = Connection(asked.id, tunnel, connection.listener, since, self._forget_tunnel, connection.stack)
         self.connections.add(own)
+        self.admission.tunnels += 1
         if self.proxies is not None:
             own.way = Way(asked.peer, asked.proxies)
         when_lost(tunnel, own.lost)
@@ -454,6 +482,8 @@ class SwitchFactory(Site):
         both = connection.drain_seconds, entry.drain_seconds
         least = min((seconds for seconds in both if seconds is not None), default=None)
         self._became(own, verdict.candidate.upgrade, asked.path, entry.path, least)
+        if self.admission.binds:
+            self.admission.switched(own, asked, entry)
 
     def rejected(self, connection: Connection, error: RequestError, client: IAddress | None = None) -> None:
         peer = events.address(client or connection.client)
@@ -472,12 +502,15 @@ class SwitchFactory(Site):
         candidate: negotiation.Candidate | None = None,
     ) -> None:
         if self._listeners:
-            self._tell(events.Refused(*self._offered(connection, client, path, found, candidate), status))
+            plugin = candidate.entry.name if candidate else ""
+            offered = self._offered(connection, client, path, found, candidate)
+            self._tell(events.Refused(*offered, status, plugin=plugin, rule=found.rule.name.lower()))
 
     def ignored(self, connection: Connection, client: IAddress, path: bytes, found: negotiation.Candidates) -> None:
         if self._listeners:
-            reason = "declined" if found.found else found.rule.name.lower()
-            self._tell(events.Ignored(*self._offered(connection, client, path, found, None), reason))
+            asked = found.found[0].entry.name if found.found else ""
+            reason = "declined" if asked else found.rule.name.lower()
+            self._tell(events.Ignored(*self._offered(connection, client, path, found, None), reason, plugin=asked))
 
     def _offered(
         self,
@@ -514,21 +547,39 @@ class SwitchFactory(Site):
         in_clear = not ISSLTransport.providedBy(connection.transport)
         seconds = self._h2c_drain_seconds if in_clear else None
         self._became(connection, http2.TOKEN if in_clear else b"h2", b"*", drain_seconds=seconds)
+        if self.admission.binds:
+            self.admission.bind(connection)
+        return http2.Session(self, connection)
+
+    def overflowed(self, connection: Connection) -> None:
+        """More than may was waiting to be sent, as an answer."""
+        self.tell(events.Overflowed(connection.id, connection.peer))
+
+    def turned_away_http2(self, connection: Connection) -> http2.Session:
+        """A session for a connection that is to be told in HTTP/2 that there is no room for it."""
         return http2.Session(self, connection)
 
     def no_session(self, connection: Connection, reason: Failure) -> None:
         why = certificates.in_words(reason.value)
         self.tell(events.NoSession(connection.id, connection.peer, events.escaped(why)))
 
+    def _tunnel_lost(self, connection: Connection, reason: Failure) -> None:
+        self.admission.tunnels -= 1
+        self._lost(connection, reason)
+
     def _lost(self, connection: Connection, reason: Failure) -> None:
         self.connections.discard(connection)
-        if connection.ending is not None:
+        if self.admission.binds:
+            self.admission.left(connection)
+        if connection.ending is not None and self.draining:
             as_expected = connection.ending == "cut" or reason.check(ConnectionDone)
             self.endings[connection.ending if as_expected else "lost"] += 1
         if connection.stack and (self._logs_switches or self._listeners):
             seconds = self.reactor.seconds() - connection.since
-            by, why = _cause(connection, reason)
+            by, why = _cause(connection, reason, self.draining)
             self._publish_switch(events.Ended(*_switched(connection), seconds, by, why, route=connection.route))
+        elif not connection.stack and reason.check(ConnectionAborted) and _has_overflowed(connection):
+            self.overflowed(connection)
         if not self.connections:
             waiting, self._waiting = self._waiting, []
             for empty in waiting:
@@ -540,15 +591,20 @@ def _switched(connection: Connection) -> tuple[str, str, str, tuple[str, ...]]:
     return connection.id, connection.peer, connection.path, connection.stack
 
 
-def _cause(connection: Connection, reason: Failure) -> tuple[str, str]:
-    """Who ended a connection, and why."""
+def _cause(connection: Connection, reason: Failure, stopping: bool) -> tuple[str, str]:
+    """Who ended a connection, and why; `stopping`: the server was."""
     transport = connection.transport
     if reason.check(ConnectionAborted):
-        return "server", "aborted"
+        return "server", "too much unsent" if _has_overflowed(connection) else "aborted"
     if reason.check(ConnectionLost):
         return "network", "connection lost"
     if not reason.check(ConnectionDone):
         return "server", f"error: {events.escaped(reason.getErrorMessage())} ({type(reason.value).__name__})"
     if not connection.left and (pass_half_close(transport) or not getattr(transport, "disconnecting", False)):
         return "client", "closed"
-    return "server", "closed" if connection.ending is None else "shutdown"
+    return "server", "shutdown" if stopping and connection.ending is not None else "closed"
+
+
+def _has_overflowed(connection: Connection) -> bool:
+    """Whether more waited to be sent on it than may."""
+    return bool(getattr(bottom(connection.transport), "has_overflowed", False))

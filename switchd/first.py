@@ -21,10 +21,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from switchd import heads, http1, http2
+from switchd.budgets import Over
 from switchd.deadlines import Waiter
 from switchd.decision import Foretold, Verdict, first_answer, prepare
 from switchd.engine import PREFACE
+from switchd.errors import OverBudget
 from switchd.handover import bottom, handover, pass_half_close
+from switchd.haproxy import is_awaited
 from switchd.interfaces import Accept, Early, Request
 from switchd.negotiation import switching_head
 
@@ -39,6 +42,9 @@ class Server(http1.Server, Protocol):
 
     def began_http2(self, connection: Any) -> http2.Session:
         """A connection speaks HTTP/2 from its first byte."""
+
+    def turned_away_http2(self, connection: Any) -> http2.Session:
+        """A session for a connection that is to be told in HTTP/2 that there is no room for it."""
 
     def no_session(self, connection: Any, reason: Failure) -> None:
         """It came to no TLS session."""
@@ -68,6 +74,7 @@ class First(TwistedProtocol, Waiter):
         carrier = bottom(transport)
         if ITCPTransport.providedBy(carrier):
             carrier.setTcpNoDelay(True)
+        carrier.buffered_bytes = self._listener.limits.buffered_bytes
         pass_half_close(transport)
         self._connection = server.opened(transport, self._listener)
         self._wait(self._listener.limits.head_seconds, self.finish)
@@ -134,6 +141,9 @@ class First(TwistedProtocol, Waiter):
         path = head.target.partition(b"?")[0]
         asked = self._asked(head, path)
         found = self.server.candidates(asked, b"HTTP/1.1", self.server.switches(path))
+        admission = self.server.admission
+        if admission.budgets is not None and found.found and admission.reserve(self._connection, asked, found):
+            return False  # there is no room, as is said in HTTP/1.1
         answer = first_answer(asked, found) if found.found else None
         early = data[head.length :]
         if not isinstance(answer, Accept) or (early and answer.early is Early.REFUSE):
@@ -142,6 +152,7 @@ class First(TwistedProtocol, Waiter):
         verdict = Verdict(found.found[0], answer)
         ready = prepare(verdict, http1.Session(asked, self.server, self._connection), switching_head)
         if ready is None:
+            admission.release(asked)
             self._become_http1(data, Foretold(asked, found, answer, failed=True))
             return True
         self.server.switched(self._connection, asked, verdict)
@@ -170,3 +181,56 @@ class First(TwistedProtocol, Waiter):
             id=server.request_id(self._connection),
             proxies=proxies,
         )
+
+
+class Judged(First):
+    """The same where there may be no room for a connection: it is told so when it has said something, in its own
+    version of HTTP, as it would not understand anything that came before that."""
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._is_anybodys = is_awaited(self.transport)
+        self._over = self.server.admission.admit(self._connection, self._is_anybodys)
+        if self._over is not None and not self.server.admission.may_turn_away():
+            self._is_over = True
+            self.server.admission.turned_away(self._connection, self._over, answered=False)
+            self.transport.abortConnection()
+
+    def handshakeCompleted(self) -> None:
+        """See `IHandshakeListener`."""
+        self._judge_again()
+        if self._over is None:
+            super().handshakeCompleted()
+            return
+        self._has_session = True
+        if self.transport.negotiatedProtocol == b"h2" and not self._is_over:
+            self._turn_away_http2(self._over)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._judge_again()
+        if self._over is None:
+            super().dataReceived(data)
+        elif not self._is_over:
+            self._turn_away(self._received + data, self._over)
+
+    def _judge_again(self) -> None:
+        """A proxy has said, before anything else, for whom it connects."""
+        if self._is_anybodys and not is_awaited(self.transport):
+            self._is_anybodys = False
+            self._over = self.server.admission.admit(self._connection)
+
+    def _turn_away(self, data: bytes, over: Over) -> None:
+        if not self._may_be_http2(data):
+            channel = self.server.channel()
+            channel.connection = self._connection
+            self._become(channel, b"")
+            channel.reject(OverBudget(over))
+        elif len(data) < len(PREFACE):
+            self._received = data
+        else:
+            self._turn_away_http2(over)
+
+    def _turn_away_http2(self, over: Over) -> None:
+        session = self.server.turned_away_http2(self._connection)
+        self._become(session, b"")
+        session.turn_away(OverBudget(over))

@@ -81,16 +81,17 @@ class Proxies:
             The client is the first that is not trusted, from here on; if all are, the one that is farthest away. Where
             one of them does not say who asked it, or not so that it can be understood, it is that one itself.
         """
-        if not self._trust(peer):
+        if not self.trust(peer):
             return Way(peer)
         passed = [peer]
         for address in self._said(headers):
             passed.append(address)
-            if not self._trust(address):
+            if not self.trust(address):
                 break
         return Way(passed[-1], tuple(passed[:-1] or passed))
 
-    def _trust(self, address: IAddress) -> bool:
+    def trust(self, address: IAddress) -> bool:
+        """Whether it is one of theirs."""
         if isinstance(address, UNIXAddress):
             return self.unix
         try:

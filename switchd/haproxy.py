@@ -17,6 +17,7 @@ from twisted.protocols.haproxy._exceptions import InvalidProxyHeader
 from twisted.protocols.haproxy._info import ProxyInfo
 from twisted.protocols.haproxy._v1parser import V1Parser
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
+from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
 PREFIX = "haproxy:"
@@ -67,3 +68,12 @@ class Proxied:
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """See `IStreamServerEndpoint`."""
         return self.endpoint.listen(WrappingFactory(protocolFactory))
+
+
+def is_awaited(transport: Any) -> bool:
+    """Whether a proxy is still to say whose connection this is: until then, it seems to be the proxy's."""
+    while isinstance(transport, ProtocolWrapper):
+        if isinstance(transport, HAProxyProtocolWrapper) and transport._proxyInfo is None:
+            return True
+        transport = transport.transport
+    return False

@@ -38,10 +38,12 @@ from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from switchd import heads, messages, negotiation
+from switchd.admission import Admission
+from switchd.budgets import Over
 from switchd.config import Limits
 from switchd.deadlines import Deadlines, Waiter
-from switchd.decision import Decision, Foretold, Verdict, abandon, prepare
-from switchd.errors import RequestError
+from switchd.decision import Decision, Foretold, Verdict, abandon, early_bytes_for, prepare, seconds_for
+from switchd.errors import OverBudget, RequestError
 from switchd.events import escaped
 from switchd.forwarded import Proxies, Way
 from switchd.handover import handover, pass_half_close
@@ -64,6 +66,7 @@ class Server(Protocol):
     advertise: bool
     header: bytes
     draining: bool
+    admission: Admission
     proxies: Proxies | None
 
     def switches(self, path: bytes) -> tuple[negotiation.Entry, ...]:
@@ -564,8 +567,13 @@ class Channel(HTTPChannel, Waiter):
 
     def reject(self, error: RequestError) -> None:
         """Answer a request that broke the rules, as far as it came, and close."""
-        self.server.rejected(self.connection, error, self.requests[-1].client if self.requests else None)
-        self.transport.write(messages.error_answer(error, default_fields(self.server)))
+        fields = default_fields(self.server)
+        if isinstance(error, OverBudget):
+            self.server.admission.turned_away(self.connection, error.over)
+            fields = (*fields, (b"Retry-After", error.over.retry_after))
+        else:
+            self.server.rejected(self.connection, error, self.requests[-1].client if self.requests else None)
+        self.transport.write(messages.error_answer(error, fields))
         self._forget_unanswered()
         self.loseConnection()
 
@@ -599,6 +607,10 @@ class Channel(HTTPChannel, Waiter):
         if self.server.draining and foretold is None:
             self._unavailable(request, found)
             return
+        over = self.server.admission.reserve(self.connection, asked, found) if foretold is None else None
+        if over is not None:
+            self._turn_away(request, found, over)
+            return
         self._decision = decision = Decision(
             asked,
             found,
@@ -606,13 +618,29 @@ class Channel(HTTPChannel, Waiter):
             partial(self._undecided, request, found),
             self.transport.abortConnection,
             foretold,
+            partial(self._settle, asked),
         )
+        self._optimisticEagerReadSize = early_bytes_for(found, self.limits.early_bytes)
         decision.start()
         if decision.pending:
-            self._wait(self.limits.switch_seconds, partial(self._overdue, request))
+            seconds = seconds_for(found, self.limits.switch_seconds)
+            self._wait(seconds, partial(self._overdue, request, seconds))
 
-    def _overdue(self, request: Request) -> None:
-        seconds = self.limits.switch_seconds
+    def _turn_away(self, request: Request, found: negotiation.Candidates, over: Over) -> None:
+        """There is no room for another switch. What has come behind the request may be meant for its protocol, which
+        will not be there to read it."""
+        self.server.admission.turned_away(self.connection, over, request.client)
+        self.server.refused(self.connection, request.client, request.path, found, over.status)
+        early = bool(self._dataBuffer or self._buffer)
+        retry = ((b"Retry-After", over.retry_after),)
+        request.answer(over.status, retry, over.why.encode() + b"\n", close=early)
+
+    def _settle(self, asked: Asked) -> None:
+        """It has been decided."""
+        self.server.admission.release(asked)
+        self._optimisticEagerReadSize = self.limits.early_bytes
+
+    def _overdue(self, request: Request, seconds: float) -> None:
         path = escaped(request.path)
         _log.warn("no decision about a switch on {path} in {seconds} seconds", path=path, seconds=seconds)
         self._decline(request)

@@ -28,8 +28,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from switchd import engine, fields, frames, messages
+from switchd.config import Limits
 from switchd.deadlines import Timer
-from switchd.errors import RequestError
+from switchd.errors import OverBudget, RequestError
 from switchd.exchange import TOKEN, VERSION, Exchange
 from switchd.handover import LOOK_SECONDS, is_under_way, pass_half_close
 from switchd.interfaces import IDrain
@@ -60,7 +61,6 @@ class Session(Protocol):
         secure: Whether the connection is encrypted.
         limits: What it may take.
         addresses: The client's, and the one that it reached.
-        linger_seconds: For how long a client that has been told of the end is listened to.
     """
 
     transport: Any
@@ -73,8 +73,8 @@ class Session(Protocol):
         self.connection = connection
         self.reactor = server.reactor
         self.secure = False
-        self.limits = limits = connection.listener.limits
-        self.linger_seconds = limits.linger_seconds
+        self.limits: Limits = connection.listener.limits
+        limits = self.limits
         self._may_connect = server.extended_connect  # as the client is told
         self.engine: engine.Engine = server.engine(
             limits.streams, limits.head_bytes, server.reactor.seconds, self._may_connect
@@ -99,6 +99,18 @@ class Session(Protocol):
         self._stalled = Timer(server.reactor)  # until it takes something
         self._goodbye = Timer(server.reactor)  # until it has heard our goodbye; at last, until it is gone
         self._drained: list[Deferred[None]] = []
+
+    # With more attributes than CPython shares the names of, each session would have a kilobyte of its own for them.
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What may wait to be sent on each stream; 0: any amount."""
+        return self.limits.buffered_bytes
+
+    @property
+    def linger_seconds(self) -> float:
+        """For how long a client that has been told of the end is listened to."""
+        return self.limits.linger_seconds
 
     # The connection
 
@@ -378,6 +390,13 @@ class Session(Protocol):
         if not self._closing:
             self.engine.goaway(self.engine.last_stream, code)
             self._failed(engine.Failed(code, why))
+
+    def turn_away(self, error: OverBudget) -> None:
+        """There is no room for this connection: no stream of it is answered, and all may be asked for again elsewhere,
+        or later."""
+        self.server.admission.turned_away(self.connection, error.over)
+        self.engine.goaway(0, frames.ENHANCE_YOUR_CALM)
+        self._close()
 
     def _failed(self, failed: engine.Failed) -> None:
         self.server.rejected(self.connection, RequestError(400, f"HTTP/2 error {failed.code}: {failed.why}"))

@@ -166,11 +166,15 @@ class Context:
         reactor: The reactor: clock, connections, threads. Use it instead of importing one.
         path: The entry's path.
         folder: Where relative file names in the configuration start.
+        memory_is_short: Whether the server is about to run out of the memory that it may have
+            (`limits.memory_bytes`). A protocol that can do with less per connection should, then; soon nobody new is
+            let in. It costs nothing to ask.
     """
 
     reactor: Any
     path: str
     folder: Path
+    memory_is_short: Callable[[], bool] = lambda: False
 
 
 class ISession(Interface):
@@ -246,7 +250,8 @@ class ISwitchPlugin(Interface):
         Returns:
             An attrs class of options, each field with a type and, unless it must be given, a default; and a
             callable that makes a switch from an instance of it and the entry's context. The keys `path`,
-            `protocol`, `require`, `close` and `drain_seconds` belong to switchd.
+            `protocol`, `require`, `close`, `drain_seconds`, `connections`, `handshakes_per_second`,
+            `switch_seconds`, `early_bytes`, `buffered_bytes` and `idle_seconds` belong to switchd.
         """
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from switchd.certificates import Certificates
 from switchd.changes import NOTHING, Made
 from switchd.errors import Mistake, UnusableOptions
 from switchd.inherited import Inherited
-from switchd.schema import in_words, join
+from switchd.schema import in_words, join, shown
+
+MOST_SOCKET_BYTES = 103
+"""The longest name of a UNIX socket that every system takes: 107 in Linux, 103 in BSD (`sun_path`)."""
 
 has_own_tls = re.compile(r"(haproxy:)*ssl:").match
 """Whether a Twisted endpoint sees to TLS by itself. It reads its files when it is made, and never again."""
@@ -83,12 +87,17 @@ def _unless_changed(before: Prepared | None, certificates: Certificates | None) 
     return used if same else certificates
 
 
-def private(admin: config.Admin, reactor: Any) -> tuple[Prepared | None, tuple[Mistake, ...]]:
+def private(admin: config.Admin, folder: Path, reactor: Any) -> tuple[Prepared | None, tuple[Mistake, ...]]:
     """Make the endpoint of `[admin]`: None if there is to be none, or with a mistake."""
-    if not admin.endpoint:
-        return None, ()
     endpoint, wrong = _endpoint(admin.endpoint, "admin", reactor)
-    return None if endpoint is None else Prepared(config.Listen(admin.endpoint, "admin"), endpoint), wrong
+    mistakes = (*wrong, *(_control_mistakes(folder / admin.control) if admin.control else ()))
+    return None if endpoint is None else Prepared(config.Listen(admin.endpoint, "admin"), endpoint), mistakes
+
+
+def _control_mistakes(file: Path) -> Iterator[Mistake]:
+    if len(os.fsencode(file)) > MOST_SOCKET_BYTES:
+        problem = f"expected a name of at most {MOST_SOCKET_BYTES} bytes with its folders, got {shown(file)}"
+        yield Mistake("admin.control", problem)
 
 
 def made(text: str, reactor: Any) -> IStreamServerEndpoint:

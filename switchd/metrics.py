@@ -18,11 +18,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from switchd import events
+from switchd import events, process
 from switchd.deadlines import Timer
 from switchd.factory import SwitchFactory
 from switchd.handover import bottom
 from switchd.negotiation import Entry
+from switchd.pressure import State
 from switchd.transports import tcp_info
 
 OTHER = "other"
@@ -121,6 +122,12 @@ class Metrics:
             "switchd_rejected", "Requests that broke HTTP's rules or a limit.", ("status",), registry=registry
         )
         self._drops = Counter("switchd_drops", "Connections closed without an answer.", ("reason",), registry=registry)
+        self._over = Counter(
+            "switchd_over_budget",
+            "Connections and switches for which there was no room.",
+            ("scope", "name", "budget"),
+            registry=registry,
+        )
         self._lag = Histogram(
             "switchd_reactor_lag_seconds",
             f"How late the reactor is with a timer, asked every {LAG_SECONDS:g} seconds.",
@@ -134,7 +141,7 @@ class Metrics:
         self._learn()
         for outcome in ("done", "failed"):
             self._reloads.labels(outcome)
-        for reason in ("no_session", "unclaimed"):
+        for reason in ("no_session", "overflowed", "unclaimed"):
             self._drops.labels(reason)
         factory.listen(self._heard)
         factory.listen_to_closing(live.closing)
@@ -176,6 +183,10 @@ class Metrics:
                 self._rejected.labels(status).inc()
             case events.Dropped():
                 self._drops.labels("unclaimed").inc()
+            case events.OverBudget(scope=scope, name=name, key=key):
+                self._over.labels(scope, name, key).inc()
+            case events.Overflowed():
+                self._drops.labels("overflowed").inc()
             case events.NoSession():
                 self._drops.labels("no_session").inc()
             case events.Reloaded():
@@ -215,6 +226,7 @@ class _Live(Collector):
         for ending in get_args(events.Ending):
             drained.add_metric((ending,), self._factory.endings[ending])
         yield drained
+        yield from self._memory()
         if tcp_info.IS_COUNTED:
             carried = evolve(self._before)
             for connection in self._factory.connections:
@@ -225,6 +237,13 @@ class _Live(Collector):
             bytes_each_way.add_metric(("received",), carried.received)
             bytes_each_way.add_metric(("sent",), carried.sent)
             yield bytes_each_way
+
+    def _memory(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("switchd_memory_bytes", "Memory of the process.", value=process.memory_bytes())
+        state = GaugeMetricFamily("switchd_memory_state", "How it is with limits.memory_bytes.", labels=("state",))
+        for each in get_args(State):
+            state.add_metric((each,), each == self._factory.admission.pressure.state)
+        yield state
 
 
 class Lag:

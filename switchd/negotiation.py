@@ -15,6 +15,7 @@ from itertools import islice
 
 from attrs import Attribute, Factory, field, frozen
 
+from switchd.budgets import Bounds
 from switchd.errors import BadAnswer
 from switchd.interfaces import Accept, Header, IEncrypts, IInClear, ISwitch, Offer, Refuse, Request
 
@@ -104,6 +105,7 @@ class Entry:
         close: A request whose offer nobody takes is not answered; its connection is closed.
         also: Further tokens of the plugin, which it answers to but does not offer.
         drain_seconds: How long its protocol may take to say goodbye at shutdown. None: as long as there is.
+        bounds: What may be taken here.
         encrypts: Whether the switch is an `IEncrypts`.
         in_clear: Whether it is an `IInClear`, as those are too.
 
@@ -119,6 +121,7 @@ class Entry:
     close: bool = False
     also: tuple[bytes, ...] = field(default=(), validator=_are_protocols)
     drain_seconds: float | None = None
+    bounds: Bounds = Bounds()
     encrypts: bool = field(
         init=False, default=Factory(lambda self: bool(IEncrypts.providedBy(self.switch)), takes_self=True)
     )

@@ -24,6 +24,7 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from switchd import config, schema
+from switchd.budgets import Bounds
 from switchd.changes import NOTHING, Made
 from switchd.errors import Mistake, UnusableOptions
 from switchd.interfaces import Context, ISwitch, ISwitchPlugin, Offer
@@ -173,6 +174,7 @@ def bind(
     reactor: object,
     folder: Path,
     before: Made[config.Switch, Entry] = NOTHING,
+    memory_is_short: Callable[[], bool] = lambda: False,
 ) -> tuple[tuple[Entry, ...], tuple[Mistake, ...]]:
     """Make the switches of a configuration.
 
@@ -182,6 +184,7 @@ def bind(
         reactor: For the switches: `Context.reactor`.
         folder: For the switches: `Context.folder`.
         before: Entries that are in use, and go on if their table says the same.
+        memory_is_short: For the switches: `Context.memory_is_short`.
 
     Returns:
         An entry for each table without a mistake, in the same order; and the mistakes.
@@ -193,7 +196,8 @@ def bind(
         if not switch.protocol:
             continue  # a stand-in for one that could not be read; that has been reported
         try:
-            entry = before.take(switch) or _entry(switch, found, Context(reactor, switch.path, folder))
+            context = Context(reactor, switch.path, folder, memory_is_short)
+            entry = before.take(switch) or _entry(switch, found, context)
         except _Unusable as unusable:
             mistakes += unusable.mistakes
         else:
@@ -243,7 +247,8 @@ def _entry(switch: config.Switch, found: Found, context: Context) -> Entry:
             raise _Unusable(*(Mistake(join(switch.key, each.key), each.problem) for each in wrong)) from error
         raise _Unusable(Mistake(switch.key, f"{chosen.file} does not make a switch of this: {error}")) from error
     also = getattr(plugin, "also", ())
-    ours = (switch.require, switch.close, also, switch.drain_seconds)
+    bounds = Bounds(**{bound.name: getattr(switch, bound.name) for bound in attrs.fields(Bounds)})
+    ours = (switch.require, switch.close, also, switch.drain_seconds, bounds)
     return Entry(switch.path, plugin.name, plugin.tokens, made, *ours)
 
 

@@ -20,10 +20,17 @@ from twisted.internet.tcp import Port
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, providedBy
 
+from switchd import events
 from switchd.changes import match
 from switchd.inherited import IInherited
 from switchd.listeners import Prepared, has_own_tls, is_inherited, made
 from switchd.transports.connections import prepare
+
+
+def described(port: IListeningPort) -> str:
+    """Where a port listens: "tcp 127.0.0.1:8080"."""
+    host = port.getHost()
+    return f"{getattr(host, 'type', 'unix').lower()} {events.address(host)}"
 
 
 class CannotListen(Exception):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock, succeed
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,10 +22,13 @@ from switchd.draining import cut, dismiss, drain
 from switchd.errors import ConfigurationError
 from switchd.factory import Assembly, Listener, SwitchFactory, Through, assemble
 from switchd.listeners import Prepared
-from switchd.ports import CannotListen, Change, Ports
+from switchd.overview import Overview
+from switchd.ports import CannotListen, Change, Ports, described
+from switchd.private import Private
+from switchd.upkeep import Upkeep
 
-ADMIN_SECONDS = 1.0
-"""How long the last answers of the private listener may take to be sent, at the end: they are short."""
+FD_SETSIZE = 1024
+"""File descriptors that `select` takes; Windows, where it is 64 KiB, has no limits to be raised."""
 
 _log = Logger()
 
@@ -56,10 +60,12 @@ class SwitchService(Service):
         self._reactor = reactor
         self._load = load
         self._public = Ports(reactor)
-        self._private = _Private(self.factory, reactor, self._why_not_ready)
+        overview = Overview(self.factory, reactor, self._places, self._why_not_ready)
+        self._private = Private(overview, lambda: self._assembly.config.admin.hosts, self.reload, reactor)
         self._one_at_a_time = DeferredLock()
         self._has_opened = False
         self._failed: StartUpError | None = None
+        self._upkeep = Upkeep(self.factory, reactor)
         self._give_back_hangup: Callable[[], None] = lambda: None
 
     @property
@@ -71,6 +77,10 @@ class SwitchService(Service):
     def private_ports(self) -> tuple[IListeningPort, ...]:
         """What is listened on for those who run the server: one port at most."""
         return tuple(one.port for one in self._private.ports.open)
+
+    def _places(self) -> Iterable[tuple[str, str]]:
+        """Where we listen: the endpoint as configured, and the address."""
+        return ((one.name, described(one.port)) for one in self._public.open)
 
     def _why_not_ready(self) -> str:
         if not self.running:
@@ -87,6 +97,7 @@ class SwitchService(Service):
             all.
         """
         super().privilegedStartService()
+        self.factory.admission.raise_descriptors(_descriptors(self._reactor))
         for file in self._assembly.broken:
             events.log(events.BrokenPlugin(file.path, file.error))
         for key in self._assembly.config.left_out:
@@ -113,16 +124,29 @@ class SwitchService(Service):
             self._reactor.stop()
 
     def startService(self) -> None:
-        """From here on, SIGHUP has the configuration read again. The service manager is told once the reactor runs, as
-        only then a signal finds its handler."""
+        """From here on we are who we shall be: the control socket is theirs. SIGHUP has the configuration read again,
+        and what is served is looked after.
+
+        The service manager is told once the reactor runs, as only then a signal finds its handler.
+
+        Raises:
+            StartUpError: The control socket cannot be opened.
+        """
+        try:
+            self._private.open_control(self._assembly)
+        except CannotListen:
+            self._cannot_open(Failure())
+        if self._failed is not None:
+            raise self._failed
         super().startService()
+        self._upkeep.start()
         self._give_back_hangup = signals.on_hangup(self._reactor, self._hang_up)
         notify.watchdog(self._reactor)
         self._reactor.callLater(0, self._tell_if_ready)
 
     def _tell_if_ready(self) -> None:
         if not self._why_not_ready():
-            notify.ready(f"listening on {', '.join(map(_described, self.ports))}")
+            notify.ready(f"listening on {', '.join(map(described, self.ports))}")
 
     # Listeners
 
@@ -141,7 +165,8 @@ class SwitchService(Service):
 
     def _way_in(self, assembly: Assembly, prepared: Prepared) -> Any:
         """What a listener leads to."""
-        through = Through(self.factory, Listener(prepared.name, assembly.config.limits))
+        limits = assembly.config.limits_of(prepared.table)
+        through = Through(self.factory, Listener(prepared.name, limits, prepared.table.drain_seconds))
         return secured(through, prepared.certificates, self._reactor) if prepared.certificates else through
 
     def _use(self, changes: _Changes) -> list[Deferred[None]]:
@@ -149,7 +174,7 @@ class SwitchService(Service):
         public, private = changes
         closing = self._public.use(public)
         for port in public.opened:
-            events.log(events.Listening(_described(port)))
+            events.log(events.Listening(described(port)))
         if public.ended:
             # In this turn what the system has received of them is read, as at the end.
             self._reactor.callLater(0, self._dismiss, {one.name for one in public.ended})
@@ -201,6 +226,7 @@ class SwitchService(Service):
             self.factory.use(assembly)
         except OSError as error:
             return f"the access log cannot be opened: {error.strerror}"
+        self.factory.admission.raise_descriptors(_descriptors(self._reactor))
         self._assembly = assembly
         return ""
 
@@ -212,6 +238,7 @@ class SwitchService(Service):
         The listener of `[admin]` tells about it, and is closed last.
         """
         super().stopService()
+        self._upkeep.stop()
         self._give_back_hangup()
         notify.stopping(self._assembly.config.limits.shutdown_seconds)
         self.factory.draining = True
@@ -235,51 +262,9 @@ _Changes = tuple[Change, Change]
 """Of the listeners for clients, and of the private one."""
 
 
-class _Private:
-    """The listener of `[admin]`, which there need not be.
-
-    Args:
-        factory: The server that it tells about.
-        reactor: The reactor.
-        why_not_ready: See `Admin`.
-
-    Attributes:
-        ports: Where it listens.
-    """
-
-    def __init__(self, factory: SwitchFactory, reactor: Any, why_not_ready: Callable[[], str]) -> None:
-        self._factory = factory
-        self._reactor = reactor
-        self._why_not_ready = why_not_ready
-        self.ports = Ports(reactor)
-        self._admin: Any = None
-
-    async def change(self, assembly: Assembly) -> Change:
-        """See `Ports.change`."""
-        if assembly.admin is None:
-            return await self.ports.change((), lambda prepared: None)
-        if self._admin is None:
-            from switchd.admin import Admin  # with prometheus_client, which nobody else needs
-
-            self._admin = Admin(assembly, self._factory, self._reactor, self._why_not_ready)
-        return await self.ports.change((assembly.admin,), lambda prepared: self._admin.factory)
-
-    def use(self, change: Change) -> list[Deferred[Any]]:
-        """See `Ports.use`."""
-        closing = self.ports.use(change)
-        for port in change.opened:
-            events.log(events.AdminListening(_described(port)))
-        if self._admin is not None:
-            self._admin.start() if self.ports.open else self._admin.stop()
-        return closing
-
-    def stop(self) -> Deferred[None]:
-        """Close it, and its connections."""
-        if self._admin is None:
-            return succeed(None)
-        self._admin.stop()
-        stopped = [*self.ports.close(), drain(self._admin.factory, ADMIN_SECONDS, self._reactor)]
-        return DeferredList(stopped, consumeErrors=True).addCallback(lambda results: None)
+def _descriptors(reactor: Any) -> int | None:
+    """How many file descriptors a reactor can have. None: as many as there are."""
+    return FD_SETSIZE if isinstance(reactor, SelectReactor) else None
 
 
 def _compared(before: config.Config, now: config.Config) -> events.Reloaded:
@@ -287,9 +272,12 @@ def _compared(before: config.Config, now: config.Config) -> events.Reloaded:
     switches = match(before.switch, now.switch, say_the_same)
     listen = match(before.listen, now.listen, lambda one, other: one.endpoint == other.endpoint)
     http = match(before.http, now.http, say_the_same)
-    others = [name for name in ("server", "limits", "admin") if getattr(before, name) != getattr(now, name)]
+    sections = ("server", "limits", "peers", "admin")
+    others = [name for name in sections if getattr(before, name) != getattr(now, name)]
     if any(one.tls != other.tls for one, other in listen.kept):
         others.append("listen.tls")
+    if any(one.limits != other.limits for one, other in listen.kept):
+        others.append("listen.limits")
     if http.added or http.ended:
         others.append("http")
     return events.Reloaded(
@@ -307,8 +295,3 @@ def _compared(before: config.Config, now: config.Config) -> events.Reloaded:
 def _seen_to(closing: Deferred[Any]) -> Deferred[Any]:
     """A port that is being closed: whatever goes wrong is logged."""
     return closing.addErrback(lambda failure: _log.failure("a listener could not be closed", failure=failure))
-
-
-def _described(port: IListeningPort) -> str:
-    host = port.getHost()
-    return f"{getattr(host, 'type', 'unix').lower()} {events.address(host)}"

@@ -100,6 +100,10 @@ class Connection(Protocol):
     addresses: tuple[IAddress, IAddress]
     secure: bool
 
+    @property
+    def buffered_bytes(self) -> int:
+        """What may wait to be sent on each stream; 0: any amount."""
+
     def ready(self, stream: Any) -> None:
         """It has something to send."""
 
@@ -128,6 +132,7 @@ class Stream(ABC):
         open: Whether anything can still be sent on it.
         producer: Who is asked for more as there is room; None: nobody.
         streamingProducer: Whether that is a push producer.
+        has_overflowed: Whether more was waiting to be sent than may.
     """
 
     __slots__ = (
@@ -139,11 +144,15 @@ class Stream(ABC):
         "_queue",
         "_session",
         "_wanted",
+        "has_overflowed",
         "id",
         "open",
         "producer",
         "streamingProducer",
     )
+
+    buffered_bytes: int | None = None
+    """How much may wait to be sent; over it, the stream is reset. 0: any amount; None: what its connection allows."""
 
     is_patient = False
     """Whether it is no sign of a dead peer that this stream waits for its window."""
@@ -153,6 +162,7 @@ class Stream(ABC):
         self.open = True
         self.producer: Any = None
         self.streamingProducer = False
+        self.has_overflowed = False
         self._session = session
         self._held: Held | None = None
         self._wanted = True
@@ -240,9 +250,22 @@ class Stream(ABC):
             if not queue.size and self._head is None:  # else something waits, and the session knows of it
                 self._session.ready(self)
             queue.append(data)
-            if queue.size > QUEUE_BYTES and self.streamingProducer and not self._paused:
-                self._paused = True
-                self._call(self.producer.pauseProducing)
+            if queue.size > QUEUE_BYTES:
+                self._pile_up()
+
+    def _pile_up(self) -> None:
+        """More waits than should, or even more than may."""
+        if self.streamingProducer and not self._paused:
+            self._paused = True
+            self._call(self.producer.pauseProducing)
+        most = self._session.buffered_bytes if self.buffered_bytes is None else self.buffered_bytes
+        if 0 < most < self._queue.size and not self.has_overflowed:
+            self.has_overflowed = True
+            self._overflow()
+
+    @abstractmethod
+    def _overflow(self) -> None:
+        """End it, since more waits than may."""
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """See `IConsumer`."""

@@ -38,6 +38,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from switchd import negotiation
+from switchd.budgets import Bounds
 from switchd.interfaces import Accept, Answer, Context, Header, ISession, ISwitch, ISwitchPlugin, Offer, Refuse, Request
 
 _log = Logger()
@@ -416,7 +417,7 @@ def _assert_declares(plugin: Any) -> None:
     loaded = plugin.load()
     _assert(isinstance(loaded, tuple) and len(loaded) == 2, "load() returns (class of options, callable)")
     _assert(attrs.has(loaded[0]), f"the options are an attrs class, not {loaded[0]!r}")
-    for reserved in ("path", "protocol", "require", "close", "drain_seconds"):
+    for reserved in ("path", "protocol", "require", "close", "drain_seconds", *attrs.fields_dict(Bounds)):
         _assert(reserved not in attrs.fields_dict(loaded[0]), f"the option {reserved!r} belongs to switchd")
 
 

@@ -81,6 +81,11 @@ class Tunnel(Stream):
         self._lingering = Timer(session.reactor)
         pass_half_close(self)
 
+    @property
+    def carrier(self) -> Any:
+        """The transport of the connection that it is a stream of."""
+        return self._session.transport
+
     def answer(self, fields: tuple[Header, ...]) -> None:
         """Say to a client that it is one: the head of a 200, with these fields, whose names are in lower case."""
         self._head = 200, fields
@@ -137,6 +142,9 @@ class Tunnel(Stream):
         """See `ITransport`."""
         if self.connected and not self._ended:
             Stream.write(self, data)  # which takes less time than super()
+
+    def _overflow(self) -> None:
+        self.abortConnection()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """See `ITransport`."""

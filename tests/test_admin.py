@@ -16,10 +16,12 @@ from zope.interface import implementer
 
 from switchd import config
 from switchd.admin import Admin
+from switchd.console.keys import Keys
 from switchd.errors import ConfigurationError
 from switchd.factory import Assembly, assemble
 from switchd.interfaces import IDrain
 from switchd.negotiation import Entry
+from switchd.overview import Overview
 from switchd.routes import Routes
 from switchd.service import StartUpError, SwitchService
 from switchd.testing import Wire
@@ -52,7 +54,8 @@ class Private:
         self.why_not = ""
         parsed, _ = config.parse("", "test.toml", Path(), ["tcp:0"])
         assembly = Assembly(parsed, Routes((), ()), ())
-        self.admin = Admin(assembly, self.site.factory, self.site.clock, lambda: self.why_not)
+        overview = Overview(self.site.factory, self.site.clock, lambda: (), lambda: self.why_not)
+        self.admin = Admin(assembly, overview, Keys(self.site.clock), lambda: (), self.site.clock)
 
     def ask(self, path: str, method: bytes = b"GET") -> bytes:
         wire = Wire(self.admin.factory, self.site.clock)
@@ -95,7 +98,7 @@ class TestPages:
         )
         assert (status, body) == (200, b"")
 
-    @pytest.mark.parametrize("path", ["/", "/metrics/", "/health", "/shout", "/metrics/x"])
+    @pytest.mark.parametrize("path", ["/index.html", "/metrics/", "/health", "/shout", "/metrics/x"])
     def test_are_no_others(self, path: str) -> None:
         assert private_status(path) == 404
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchd import config
-from switchd.config import Admin, Config, Http, HttpTls, Limits, Listen, Server, Switch, parse
+from switchd.config import Admin, Config, Http, HttpTls, Limits, Listen, Peers, Server, Switch, parse
 from switchd.protocols.addone import AddOne
 from switchd.protocols.h2c import H2c
 from switchd.protocols.websocket.switch import WebSocket
@@ -289,7 +289,7 @@ def test_an_empty_listen_is_a_mistake_with_the_option_for_a_key() -> None:
         ),
         pytest.param(
             "colour = 3",
-            ["colour: unknown section; expected server, listen, http, switch, limits, admin"],
+            ["colour: unknown section; expected server, listen, http, switch, limits, peers, admin"],
             id="unknown section",
         ),
         pytest.param(
@@ -498,6 +498,55 @@ def test_load_passes_listeners_on(tmp_path: Path) -> None:
     assert (value.listen, mistakes) == ((Listen("tcp:1", "--listen"),), ())
 
 
+# Budgets
+
+
+def test_a_listener_has_the_limits_of_all_but_for_those_of_its_own() -> None:
+    listeners = f"{LISTEN}[listen.limits]\nhead_seconds = 5\nconnections = 10\n{LISTEN}"
+    value, mistakes = read(f"{listeners}[limits]\nhead_bytes = 2048\nhead_seconds = 7\nconnections = 99\nswitched = 9")
+    assert mistakes == []
+    own, other = map(value.limits_of, value.listen)
+    assert own == Limits(head_bytes=2048, head_seconds=5.0, connections=10)
+    assert other == Limits(head_bytes=2048, head_seconds=7.0, connections=0)
+    assert value.limits == Limits(head_bytes=2048, head_seconds=7.0, connections=99, switched=9)
+
+
+def test_what_is_wrong_in_limits_is_said_where_it_is() -> None:
+    assert read(f"{LISTEN}[listen.limits]\nhead_second = 5\nhead_bytes = 1\n[limits]\nhead_seconds = 0")[1] == [
+        "listen[0].limits.head_bytes: expected a whole number of bytes from 64 to 65536, got 1",
+        'listen[0].limits.head_second: unknown key; did you mean "head_seconds"?',
+        "limits.head_seconds: expected a number of seconds from 0.1 to 3600, got 0",
+    ]
+
+
+def test_what_is_of_the_whole_server_is_no_listener_s() -> None:
+    assert read(f"{LISTEN}[listen.limits]\nmemory_bytes = 1\nshutdown_seconds = 1")[1] == [
+        "listen[0].limits.shutdown_seconds: holds for the whole server; expected shutdown_seconds in [limits] only",
+        "listen[0].limits.memory_bytes: holds for the whole server; expected memory_bytes in [limits] only",
+    ]
+
+
+def test_limits_that_are_no_table_are_a_mistake() -> None:
+    value, mistakes = read(f"{LISTEN}limits = 5")
+    assert len(mistakes) == 1
+    assert mistakes[0].startswith("listen[0].limits: expected a table with the keys head_bytes")
+    assert value.limits_of(value.listen[0]) == config.own_limits(Limits())
+
+
+def test_a_listener_drains_no_longer_than_the_server() -> None:
+    value, mistakes = read(f"{LISTEN}drain_seconds = 7\n{LISTEN}drain_seconds = 11")
+    assert [listen.drain_seconds for listen in value.listen] == [7.0, 11.0]
+    assert mistakes == ["listen[1].drain_seconds: expected at most limits.shutdown_seconds, 10.0, got 11.0"]
+
+
+def test_those_who_are_exempt_are_addresses_or_networks() -> None:
+    sound = '["127.0.0.1", "10.0.0.0/8", "::1", "2001:db8::/32", "10.1.2.3/8"]'
+    assert wrong(f"[peers]\nexempt = {sound}") == []
+    assert wrong('[peers]\nexempt = ["10.0.0.0/8", "localhost"]') == [
+        'peers.exempt: expected an address or a network such as "192.0.2.1" or "2001:db8::/32", got "localhost"'
+    ]
+
+
 # The reference configuration
 
 
@@ -522,7 +571,7 @@ def test_the_default_takes_listeners() -> None:
     assert config.default(["tcp:1"])[0].listen == (Listen("tcp:1", "--listen"),)
 
 
-@pytest.mark.parametrize("cls", [Server, Limits, Admin])
+@pytest.mark.parametrize("cls", [Server, Limits, Peers, Admin])
 def test_the_reference_shows_every_default(cls: type) -> None:
     section = tomllib.loads(REFERENCE.read_text())[cls.__name__.lower()]
     assert section.keys() == set(keys(cls))
@@ -555,7 +604,7 @@ def test_the_reference_shows_every_key_of_tls_and_its_default() -> None:
         assert f"\n    {field.name}: " in inspect.cleandoc((HttpTls.__doc__ or "") + (config.Tls.__doc__ or ""))
 
 
-@pytest.mark.parametrize("cls", [Server, Listen, Http, Switch, Limits, Admin])
+@pytest.mark.parametrize("cls", [Server, Listen, Http, Switch, Limits, Peers, Admin])
 def test_the_reference_and_the_docstring_mention_every_key(cls: type) -> None:
     _, *parts = re.split(r"(?m)^#?\[+(\w+)\]+$", REFERENCE.read_text())
     section = "".join(text for name, text in zip(parts[::2], parts[1::2], strict=True) if name == cls.__name__.lower())
@@ -568,7 +617,7 @@ def test_every_example_in_the_reference_is_right() -> None:
     text = REFERENCE.read_text()
     value, mistakes = parse(re.sub(r"(?m)^#(?=\S)", "", text), "default.toml", FOLDER)
     assert mistakes == ()
-    assert (len(value.listen), len(value.http), value.switch[0].require) == (8, 3, False)
+    assert (len(value.listen), len(value.http), value.switch[0].require) == (9, 3, False)
     assert [listen.endpoint for listen in value.listen if listen.tls] == ["tcp:8443"]
 
 
@@ -581,14 +630,15 @@ def test_no_text_makes_parse_raise(text: str) -> None:
     parse(text, "any", FOLDER)
 
 
-_KEYS = sorted({"options", "key", *(key for cls in (Server, Listen, Http, Switch, Limits, Admin) for key in keys(cls))})
+_CLASSES = (Server, Listen, Http, Switch, Limits, Peers, Admin)
+_KEYS = sorted({"options", "key", *(key for cls in _CLASSES for key in keys(cls))})
 _names = st.sampled_from(_KEYS) | st.text(max_size=5)
 _scalars = st.integers() | st.floats() | st.booleans() | st.text(max_size=20)
 _values = st.recursive(
     _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=3), max_leaves=8
 )
 _tables = st.dictionaries(_names, _values, max_size=5)
-_sections = st.sampled_from(["server", "listen", "http", "switch", "limits", "admin", "other"])
+_sections = st.sampled_from(["server", "listen", "http", "switch", "limits", "peers", "admin", "other"])
 
 
 def _toml(value: Any) -> str:

@@ -14,7 +14,18 @@ from twisted.internet import reactor
 
 from switchd import metrics
 from switchd.draining import FIRST_SECONDS, drain
-from switchd.events import Dropped, Ended, Event, Ignored, NoSession, Refused, Rejected, Switched
+from switchd.events import (
+    Dropped,
+    Ended,
+    Event,
+    Ignored,
+    NoSession,
+    OverBudget,
+    Overflowed,
+    Refused,
+    Rejected,
+    Switched,
+)
 from switchd.interfaces import Refuse
 from switchd.metrics import LAG_SECONDS, Lag, Metrics, Names
 from switchd.negotiation import Entry
@@ -140,11 +151,26 @@ class TestEvents:
             ("ignored:not_http_1_1", "none", "other"): 1,
         }
 
+    def test_who_was_turned_away(self) -> None:
+        samples = heard(
+            OverBudget(*PEER, "peer", "", "switched", 429),
+            OverBudget(*PEER, "path", "/shout", "connections", 503),
+            OverBudget(*PEER, "path", "/shout", "connections", 503),
+        )
+        assert of(samples, "switchd_over_budget_total") == {
+            ("switched", "", "peer"): 1,
+            ("connections", "/shout", "path"): 2,
+        }
+
     def test_what_was_dropped_or_rejected(self) -> None:
         samples = heard(
-            Dropped(*PEER, "/x"), NoSession(*PEER, "why"), NoSession(*PEER, "why"), Rejected(*PEER, 408, "")
+            Dropped(*PEER, "/x"),
+            NoSession(*PEER, "why"),
+            NoSession(*PEER, "why"),
+            Overflowed(*PEER),
+            Rejected(*PEER, 408, ""),
         )
-        assert of(samples, "switchd_drops_total") == {("unclaimed",): 1, ("no_session",): 2}
+        assert of(samples, "switchd_drops_total") == {("unclaimed",): 1, ("no_session",): 2, ("overflowed",): 1}
         assert of(samples, "switchd_rejected_total") == {("408",): 1}
 
 
@@ -286,6 +312,16 @@ class TestCardinality:
         assert of(told(measured), "switchd_connections") == {("other",): 1000}
 
 
+def test_memory_is_what_there_is_and_how_it_is() -> None:
+    site = Site(settings="[limits]\nmemory_bytes = 1")
+    measured = Metrics(site.factory)
+    assert of(told(measured), "switchd_memory_state") == {("easy",): 1}
+    site.factory.admission.look_at_memory()
+    samples = told(measured)
+    assert of(samples, "switchd_memory_state") == {("full",): 1}
+    assert samples["switchd_memory_bytes", ()] > 1_000_000
+
+
 class TestLag:
     def test_is_how_late_a_timer_is(self) -> None:
         site = Site()
@@ -328,6 +364,7 @@ class TestDashboard:
             Switched(*PEER, "/x", ("shout",), 1, route="/shout"),
             Ended(*PEER, "/x", ("shout",), 1, "client", "closed", route="/shout"),
             Rejected(*PEER, 400, ""),
+            OverBudget(*PEER, "path", "/shout", "connections", 503),
             entries=[entry],
         )
         return {name for name, _ in samples} | {"switchd_connections"}
@@ -355,6 +392,10 @@ class TestDashboard:
             "status",
             "reason",
             "ending",
+            "scope",
+            "name",
+            "budget",
+            "state",
         }
         for expression in self.EXPRESSIONS:
             assert expression.count("(") == expression.count(")")

@@ -42,12 +42,21 @@ def asked(switches: Any, *requests: bytes, settings: str = "") -> list[Event]:
     return events
 
 
-def refused(status: int, *offers: str, path: str = "/shout", route: str = "/shout", id: str = "1") -> Refused:
-    return Refused(id, "192.0.2.1:50000", path, route, offers or ("shout",), status)
+def refused(
+    status: int,
+    *offers: str,
+    path: str = "/shout",
+    route: str = "/shout",
+    plugin: str = "shout",
+    rule: str = "offered",
+) -> Refused:
+    offered = offers or ("shout",)
+    return Refused("1", "192.0.2.1:50000", path, route, offered, status, plugin=plugin, rule=rule)
 
 
 def ignored(reason: str, *offers: str, path: str = "/shout", route: str = "/shout") -> Ignored:
-    return Ignored("1", "192.0.2.1:50000", path, route, offers, reason)
+    plugin = "shout" if reason == "declined" else ""
+    return Ignored("1", "192.0.2.1:50000", path, route, offers, reason, plugin=plugin)
 
 
 class TestRefused:
@@ -66,7 +75,8 @@ class TestRefused:
         ],
     )
     def test_because_a_plugin_is_at_fault(self, answer: Any) -> None:
-        assert asked({"/shout": Says(answer)}, SWITCH) == [refused(500)]
+        by = "shout" if isinstance(answer, Refuse) else ""
+        assert asked({"/shout": Says(answer)}, SWITCH) == [refused(500, plugin=by)]
 
     def test_because_the_decision_takes_too_long(self) -> None:
         site = Site({"/shout": Accepts(late=True)})
@@ -75,14 +85,14 @@ class TestRefused:
         wire.send(SWITCH)
         assert events == []
         wire.clock.advance(site.factory.listener.limits.switch_seconds)
-        assert events == [refused(503)]
+        assert events == [refused(503, plugin="")]
 
     def test_because_the_server_stops(self) -> None:
         site = Site({"/shout": Accepts(late=True)})
         events = told_of(site)
         site.connect().send(SWITCH)
         drain(site.factory, 10, site.clock)
-        assert events == [refused(503)]
+        assert events == [refused(503, plugin="")]
 
     def test_because_the_server_has_been_stopped(self) -> None:
         switch = Accepts()
@@ -92,7 +102,7 @@ class TestRefused:
         wire.send(SWITCH[:-2] + b"Content-Length: 1\r\n\r\n")
         drain(site.factory, 10, site.clock)
         wire.send(b"x")
-        assert (events, switch.asked) == ([refused(503)], [])
+        assert (events, switch.asked) == ([refused(503, plugin="")], [])
 
     def test_because_of_early_bytes(self) -> None:
         told = asked({"/shout": Accepts(early=Early.REFUSE)}, SWITCH + b"early")
@@ -102,7 +112,7 @@ class TestRefused:
     def test_because_another_protocol_is_required(self) -> None:
         entry = Entry("/", "shout", (b"shout",), Says(), require=True)
         other = HEAD % b"/x" + b"Connection: upgrade\r\nUpgrade: other, more\r\n\r\n"
-        assert asked([entry], other) == [refused(426, "other", "more", path="/x", route="/")]
+        assert asked([entry], other) == [refused(426, "other", "more", path="/x", route="/", plugin="", rule="unknown")]
 
 
 class TestIgnored:
@@ -171,12 +181,14 @@ class TestExtendedConnect:
         [Refuse(99), Accept(build=lambda session: 1 / 0), lambda request, offer: 1 / 0],  # type: ignore[arg-type,return-value]
     )
     def test_is_refused_because_a_plugin_is_at_fault(self, answer: Any) -> None:
-        assert self.tunnelled(Says(answer)) == [refused(500)]
+        by = "" if callable(answer) else "shout"
+        assert self.tunnelled(Says(answer)) == [refused(500, plugin=by)]
 
     def test_is_refused_where_nobody_takes_it(self) -> None:
-        assert self.tunnelled(Says(None)) == [refused(501)]
-        assert self.tunnelled(Says(None), "other") == [refused(501, "other")]
-        assert self.tunnelled(Says(None), "other", "/") == [refused(501, "other", path="/", route="/")]
+        assert self.tunnelled(Says(None)) == [refused(501, plugin="")]
+        assert self.tunnelled(Says(None), "other") == [refused(501, "other", plugin="", rule="unknown")]
+        nowhere = refused(501, "other", path="/", route="/", plugin="", rule="unknown")
+        assert self.tunnelled(Says(None), "other", "/") == [nowhere]
 
     def test_is_refused_because_the_server_stops(self) -> None:
         site = http2_site(entries=[Entry("/shout", "shout", (b"shout",), Accepts(late=True))])
@@ -185,7 +197,7 @@ class TestExtendedConnect:
         client.tunnel("/shout")
         drain(site.factory, 10, site.clock)
         client.let_pass(0)
-        assert events[1:] == [refused(503)]
+        assert events[1:] == [refused(503, plugin="")]
 
     def test_is_refused_because_the_server_has_been_stopped(self) -> None:
         switch = Accepts()
@@ -196,7 +208,7 @@ class TestExtendedConnect:
         client.talk()
         drain(site.factory, 10, site.clock)
         client.tunnel("/shout")
-        assert (events[1:], switch.asked) == ([refused(503)], [])
+        assert (events[1:], switch.asked) == ([refused(503, plugin="")], [])
 
     def test_is_accepted(self) -> None:
         (switched,) = self.tunnelled(Accepts())

@@ -40,6 +40,7 @@ class Connecting(Asking):
     """
 
     addresses: tuple[IAddress, IAddress]
+    buffered_bytes = 0  # a client's protocols are its own
     linger_seconds = CLOSE_SECONDS
     secure = True
 

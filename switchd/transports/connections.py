@@ -110,8 +110,15 @@ class Connection(tcp.Server):
         sock: Its socket; and so on, as a port gives it to `tcp.Server`.
         turn: The reactor's.
         is_undelayed: Whether it has TCP_NODELAY from its listener.
+
+    Attributes:
+        buffered_bytes: How much may wait to be sent: over it, the connection is aborted. 0: any amount. Whoever serves
+            sets it.
+        has_overflowed: Whether that has happened.
     """
 
+    buffered_bytes = 0
+    has_overflowed = False
     _read_bytes = tcp.Server.bufferSize
 
     def __init__(
@@ -181,6 +188,7 @@ class Connection(tcp.Server):
         """See `ITransport`. What is rare is left to Twisted."""
         if type(data) is not bytes or not data or self.TLS or not self.connected or self._writeDisconnected:
             super().write(data)
+            self._bound()
             return
         self._tempDataBuffer.append(data)
         self._tempDataLen += len(data)
@@ -188,6 +196,18 @@ class Connection(tcp.Server):
             self._pile_up()
         else:
             self._turn.add(self)
+
+    def writeSequence(self, iovec: Any) -> None:
+        """See `ITransport`."""
+        super().writeSequence(iovec)
+        self._bound()
+
+    def _bound(self) -> None:
+        """Abort, if there is more than may be that waits."""
+        unsent = self._tempDataLen + len(self.dataBuffer) - self.offset
+        if 0 < self.buffered_bytes < unsent and not self.has_overflowed:
+            self.has_overflowed = True
+            self.abortConnection()
 
     def _pile_up(self) -> None:
         """The system has not taken all, or more waits than may: a producer is to wait if it cannot be sent now."""
@@ -197,6 +217,7 @@ class Connection(tcp.Server):
                 return
             self._maybePauseProducer()
         self.startWriting()
+        self._bound()
 
     def startWriting(self) -> None:
         """There is something to send, or to be done once all is sent."""

@@ -1,4 +1,5 @@
-"""How many bytes a TCP connection has carried, as Linux counts them: nobody else need look at each read and write."""
+"""How many bytes a TCP connection has carried, and how long ago, as Linux knows: nobody else need look at each read and
+write."""
 
 from __future__ import annotations
 
@@ -15,6 +16,9 @@ IS_COUNTED = sys.platform == "linux"
 # struct tcp_info of linux/tcp.h, which only ever grows at its end: tcpi_bytes_received is at 128, tcpi_notsent_bytes
 # at 144, tcpi_bytes_sent and tcpi_bytes_retrans at 200, since Linux 4.19.
 _FIELDS = Struct("=128xQ8xI52xQQ")
+
+# tcpi_last_data_sent is at 44, tcpi_last_data_recv at 52; in milliseconds, since Linux 2.4.
+_LAST = Struct("=44xI4xI")
 
 
 @define
@@ -35,15 +39,25 @@ class Carried:
         Args:
             transport: What carries the connection, below TLS and all other wrappers.
         """
-        if not IS_COUNTED:
-            return
-        try:
-            info = transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)
-        except (AttributeError, OSError):  # no socket any more, or none of TCP
-            return
-        received, sent = parsed(info)
-        self.received += received
-        self.sent += sent
+        carried = read(transport)
+        if carried is not None:
+            self.received += carried[0]
+            self.sent += carried[1]
+
+
+def read(transport: Any) -> tuple[int, int] | None:
+    """Bytes received and sent by a connection that is still open; None if that is not known.
+
+    Args:
+        transport: As for `Carried.add`.
+    """
+    if not IS_COUNTED:
+        return None
+    try:
+        info = transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)
+    except (AttributeError, OSError):  # no socket any more, or none of TCP
+        return None
+    return parsed(info)
 
 
 def parsed(info: bytes) -> tuple[int, int]:
@@ -52,3 +66,18 @@ def parsed(info: bytes) -> tuple[int, int]:
         return 0, 0
     received, unsent, sent, repeated = _FIELDS.unpack_from(info)
     return received, sent - repeated + unsent
+
+
+def idle_seconds(transport: Any) -> float | None:
+    """How long ago a byte came or went, on a connection that is still open; None if that is not known.
+
+    Args:
+        transport: As for `Carried.add`.
+    """
+    if not IS_COUNTED:
+        return None
+    try:
+        info = transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST.size)
+    except (AttributeError, OSError):
+        return None
+    return min(_LAST.unpack_from(info)) / 1000 if len(info) >= _LAST.size else None

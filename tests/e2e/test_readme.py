@@ -23,7 +23,9 @@ HANDOVER = documents.sections("docs/handover.md")
 PAGES = (
     "README.md",
     "docs/README.md",
+    "docs/budgets.md",
     "docs/client.md",
+    "docs/console.md",
     "docs/handover.md",
     "docs/metrics.md",
     "docs/operations.md",
@@ -93,7 +95,7 @@ def test_the_page_on_the_switch_alone_is_true(section: str, do: Any) -> None:
     do(HANDOVER[section])
 
 
-@pytest.mark.parametrize("page", ["docs/metrics.md", "docs/tls.md", "docs/websocket.md"])
+@pytest.mark.parametrize("page", ["docs/console.md", "docs/metrics.md", "docs/tls.md", "docs/websocket.md"])
 def test_a_page_is_true(page: str, terminal: Terminal, do: Any) -> None:
     section = ""
     for block in documents.blocks(page):

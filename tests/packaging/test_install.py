@@ -51,6 +51,17 @@ def test_the_wheel_has_the_text_of_the_reference_configuration(built: dict[str, 
         assert wheel.read("switchd/default.toml") == REFERENCE
 
 
+def test_the_wheel_has_the_pages(built: dict[str, Path]) -> None:
+    there = {
+        f"switchd/{folder}/{file.name}"
+        for folder in ("console", "pages")
+        for file in (ROOT / "switchd" / folder).iterdir()
+        if file.suffix in (".html", ".css", ".js")
+    }
+    with zipfile.ZipFile(built["wheel"]) as wheel:
+        assert there <= set(wheel.namelist())
+
+
 def test_the_sdist_has_all_that_the_tests_need(built: dict[str, Path]) -> None:
     with tarfile.open(built["sdist"]) as sdist:
         names = {name.partition("/")[2]: name for name in sdist.getnames()}

@@ -628,3 +628,74 @@ class TestPrepare:
             prepare(port)
         assert of_another_kind.transport is tcp.Server
         assert with_other_connections.transport is Server
+
+
+class TestABound:
+    """`buffered_bytes`, on what waits to be sent."""
+
+    @in_all_of_ours
+    @pytest.mark.parametrize("how", ["write", "parts", "sequence"])
+    def test_who_has_more_waiting_is_aborted(self, at: Loop, how: str) -> None:
+        data = b"x" * (16 << 20)  # more than the system takes
+
+        def write(server: Server, asked: bytes) -> None:
+            server.transport.buffered_bytes = 4 << 20
+            ways: dict[str, Callable[[], object]] = {
+                "write": lambda: server.transport.write(data),
+                "parts": lambda: write_parts(server, data),
+                "sequence": lambda: server.transport.writeSequence([data, b"y"]),
+            }
+            ways[how]()
+            assert server.told == [], "never inside of a write"
+
+        server = Server(write)
+        (client,) = connected(at, server)
+        transport = server.transport
+        client.send(b"x")
+        at.until(lambda: server.told)
+        assert server.told == [ConnectionAborted]
+        assert transport.has_overflowed
+
+    @in_all_of_ours
+    def test_who_is_read_may_send_any_amount(self, at: Loop) -> None:
+        class Feeds:
+            def __init__(self, server: Server) -> None:
+                self.server, self.left = server, 200
+
+            def resumeProducing(self) -> None:
+                self.left -= 1
+                self.server.transport.write(bytes(65_536))
+                if not self.left:
+                    self.server.transport.unregisterProducer()
+
+            def stopProducing(self) -> None: ...
+
+        def write(server: Server, asked: bytes) -> None:
+            server.transport.buffered_bytes = 1 << 20
+            server.transport.registerProducer(Feeds(server), False)
+
+        server = Server(write)
+        (client,) = connected(at, server)
+        client.send(b"x")
+        assert len(at.receive(client, 200 * 65_536)) == 200 * 65_536
+        assert not server.transport.has_overflowed
+
+    @in_all_of_ours
+    def test_what_is_sent_waits_no_more(self, at: Loop) -> None:
+        def write(server: Server, asked: bytes) -> None:
+            server.transport.buffered_bytes = 16 << 20
+            server.transport.write(bytes(15 << 20))
+
+        server = Server(write)
+        (client,) = connected(at, server)
+        client.send(b"x")
+        at.receive(client, 14 << 20)
+        server.transport.write(bytes(2 << 20))
+        assert not server.transport.has_overflowed
+
+    @in_all_of_ours
+    def test_without_a_bound_all_waits(self, at: Loop) -> None:
+        server = Server(lambda server, asked: server.transport.write(bytes(16 << 20)))
+        (client,) = connected(at, server)
+        client.send(b"x")
+        assert len(at.receive(client, 16 << 20)) == 16 << 20

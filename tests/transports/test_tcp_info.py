@@ -67,3 +67,33 @@ def test_is_nothing_on_another_system(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp_info, "IS_COUNTED", False)
     with socket.socket() as sock:
         assert carried(Transport(sock)) == (0, 0)
+
+
+@pytest.mark.skipif(not tcp_info.IS_COUNTED, reason="only Linux knows")
+def test_idle_is_what_has_neither_sent_nor_received_for_so_long() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as ours:
+        theirs, _ = listener.accept()
+        with theirs:
+            ours.sendall(b"x")
+            transport = Transport(ours)
+            seconds = tcp_info.idle_seconds(transport)
+            assert seconds is not None
+            assert 0 <= seconds < 60
+    assert tcp_info.idle_seconds(transport) is None, "it is closed"
+
+
+def test_it_is_the_shorter_of_the_two() -> None:
+    info = bytearray(232)
+    struct.pack_into("=IIII", info, 44, 5000, 1, 3000, 1)  # data sent, acknowledged, data received, acknowledged
+
+    class Handle:
+        def getsockopt(self, level: int, option: int, size: int) -> bytes:
+            return bytes(info[:size])
+
+    class Told:
+        def getHandle(self) -> Any:
+            return Handle()
+
+    if tcp_info.IS_COUNTED:
+        assert tcp_info.idle_seconds(Told()) == 3.0
+    assert tcp_info.idle_seconds(object()) is None

@@ -40,6 +40,7 @@ class WebSocket:
 
     def __init__(self, settings: options.Options, context: Context) -> None:
         self._reactor = context.reactor
+        self._memory_is_short = context.memory_is_short
         found = handlers.load(settings.handler)
         self._factory: Any = handlers.factory(found, context.reactor, settings.messages == "binary")
         self._stock = WebSocketServerFactory(reactor=context.reactor)
@@ -91,7 +92,8 @@ class WebSocket:
         link = opening.link
         terms = link.terms
         try:
-            if asked.extensions and terms.deflate is not None:
+            # Compression is what takes most of a connection's memory, and what a client can best do without.
+            if asked.extensions and terms.deflate is not None and not self._memory_is_short():
                 preferred = self._factory.perMessageCompressionAccept
                 link.accepted = deflate.negotiate(asked.extensions, terms.deflate, preferred)
         except Exception:  # the factory's own perMessageCompressionAccept

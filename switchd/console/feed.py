@@ -1,0 +1,222 @@
+"""The console's feed: what there is to see, told to each page that looks, through a WebSocket.
+
+A handler like any other of the plugin `websocket`, whose bounds hold for it. What a page says is JSON, read as strictly
+as a configuration; what it is told, too:
+
+- `hello`, once: everything that is remembered;
+- `tick`, with each sample: that, what has happened since, and the connections that it wants to see;
+- `rows`: the connections, because it wants to see others;
+- `may`, `closed`, `not_closed`: the answers to a key, and to an order to close something.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from attrs import frozen
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionDeny
+
+from switchd import __version__, schema
+from switchd.console.history import EVERY_SECONDS, MOST_SAMPLES, Sample, columns
+from switchd.console.keys import Keys
+from switchd.console.page import NOT_OURS, is_ours
+from switchd.console.recent import Recent
+from switchd.deadlines import Timer
+from switchd.overview import Look, Order, Overview, Query, Values
+
+ASKED_SECONDS = 0.2
+"""How long a page waits for connections that it has asked for: those that ask meanwhile are answered by one look."""
+
+MOST_TRIES = 5
+"""Keys that are no good, from one page; then it is closed."""
+
+REASON_CHARACTERS = 100
+"""Of the reason that a Close gives: it has room for 123 bytes."""
+
+NOT_UNDERSTOOD = 4000
+"""The code of the Close for a page that says what nobody understands, or tries too many keys. One of those that are
+anybody's own (RFC 6455 section 7.4.2)."""
+
+
+@frozen
+class Said:
+    """What a page says, any of it.
+
+    Attributes:
+        show: Which connections it wants to see from now on.
+        key: What allows it to close connections.
+        close: Which it wants to be closed.
+    """
+
+    show: Query | None = None
+    key: str | None = None
+    close: Order | None = None
+
+
+class Viewer(WebSocketServerProtocol):
+    """One page."""
+
+    factory: Any
+
+    def onConnect(self, request: Any) -> None:
+        """See autobahn's."""
+        if not is_ours(self.http_headers.get("host", ""), self.factory.names()):
+            raise ConnectionDeny(421, NOT_OURS)
+
+    def onOpen(self) -> None:
+        """See autobahn's."""
+        self.query = Query()
+        self.told = 0
+        self.layout: Values = {}
+        self.asked = False
+        self._key = ""
+        self._tries = 0
+        self.factory.opened(self)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """See autobahn's."""
+        if isBinary:
+            self.sendClose(NOT_UNDERSTOOD, "text is expected")
+            return
+        try:
+            table = json.loads(payload)
+        except (ValueError, RecursionError):
+            self.sendClose(NOT_UNDERSTOOD, "JSON is expected")
+            return
+        said, mistakes = schema.options(Said, table, "message")
+        if said is None:
+            self.sendClose(NOT_UNDERSTOOD, _ascii(f"{mistakes[0].key}: {mistakes[0].problem}"))
+            return
+        if said.key is not None:
+            self._try(said.key)
+        if said.show is not None:
+            self.query = said.show
+            self.factory.ask(self)
+        if said.close is not None:
+            self._close(said.close)
+
+    def onClose(self, wasClean: bool, code: int, reason: str) -> None:
+        """See autobahn's."""
+        self.factory.left(self)
+
+    def tell(self, kind: str, values: Values) -> None:
+        """Tell it something, unless it is being closed."""
+        if self.state == self.STATE_OPEN:
+            self.sendMessage(json.dumps({"kind": kind, **values}, separators=(",", ":")).encode("ascii"))
+
+    def _try(self, key: str) -> None:
+        seconds = self.factory.keys.seconds(key)
+        self._key = key if seconds else ""
+        self._tries += not seconds
+        if self._tries > MOST_TRIES:
+            self.sendClose(NOT_UNDERSTOOD, "too many keys that are no good")
+        else:
+            self.tell("may", {"seconds": seconds})
+
+    def _close(self, order: Order) -> None:
+        if not self.factory.keys.seconds(self._key):
+            self.tell("not_closed", {"why": "it needs a key that is still good: see `switchd ctl console`"})
+        else:
+            self.tell("closed", self.factory.overview.close(order, "console"))
+
+
+def _ascii(text: str) -> str:
+    return ascii(text)[1:-1][:REASON_CHARACTERS]
+
+
+class Viewers(WebSocketServerFactory):
+    """All pages that look.
+
+    Args:
+        overview: What they see.
+        recent: What has happened.
+        samples: Tells the samples that are remembered.
+        keys: What allows them to close connections.
+        names: Tells the names under which they may come: see `page.is_ours`.
+        reactor: The clock.
+    """
+
+    noisy = False
+    protocol = Viewer
+
+    def __init__(
+        self,
+        overview: Overview,
+        recent: Recent,
+        samples: Callable[[], Iterable[Sample]],
+        keys: Keys,
+        names: Callable[[], Iterable[str]],
+        reactor: Any,
+    ) -> None:
+        super().__init__(server="", reactor=reactor)
+        self.overview = overview
+        self.keys = keys
+        self.names = names
+        self._recent = recent
+        self._samples = samples
+        self._clock = reactor
+        self._answers = Timer(reactor)
+        self._viewers: dict[Viewer, None] = {}  # in the order of their coming
+
+    def opened(self, viewer: Viewer) -> None:
+        """It looks from now on."""
+        self._viewers[viewer] = None
+        known = {
+            "version": __version__,
+            "every": EVERY_SECONDS,
+            "most": MOST_SAMPLES,
+            "history": [columns(sample) for sample in self._samples()],
+        }
+        viewer.tell("hello", {**known, **self._news(viewer, self.overview.look())})
+
+    def left(self, viewer: Viewer) -> None:
+        """It looks no more, if it ever did."""
+        self._viewers.pop(viewer, None)
+
+    def ask(self, viewer: Viewer) -> None:
+        """It wants to see other connections, soon."""
+        viewer.asked = True
+        if not self._answers.runs:
+            self._answers.start(ASKED_SECONDS, self._answer)
+
+    def tick(self, sample: Sample) -> None:
+        """There is a new sample."""
+        if self._viewers:
+            look = self.overview.look()
+            for viewer in tuple(self._viewers):
+                viewer.tell("tick", {"sample": columns(sample), **self._news(viewer, look)})
+
+    def stop(self) -> None:
+        """Nobody looks any more."""
+        self._answers.stop()
+
+    def _answer(self) -> None:
+        look = self.overview.look()
+        for viewer in tuple(self._viewers):
+            if viewer.asked:
+                viewer.asked = False
+                viewer.tell("rows", {"now": self._now(), "connections": look.rows(viewer.query)})
+
+    def _now(self) -> float:
+        return round(float(self._clock.seconds()), 3)
+
+    def _news(self, viewer: Viewer, look: Look) -> Values:
+        """What it does not know yet."""
+        happened = self._recent.since(viewer.told)
+        missed = self._recent.count - viewer.told - len(happened)
+        viewer.told = self._recent.count
+        news: Values = {
+            "now": self._now(),
+            "state": self.overview.state(),
+            "events": happened,
+            "missed": missed,
+            "counts": look.counts(),
+            "connections": look.rows(viewer.query),
+        }
+        layout = self.overview.layout()
+        if layout != viewer.layout:
+            news["layout"] = viewer.layout = layout
+        return news

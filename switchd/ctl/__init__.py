@@ -1,0 +1,1 @@
+"""`switchd ctl`: `words` are what may stand behind it, `server` is whom it asks."""
