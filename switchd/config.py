@@ -336,15 +336,19 @@ class Admin:
 
     Attributes:
         endpoint: Where metrics, health and the console are told: a Twisted endpoint, which only they should reach.
-            Default "": nowhere. It has to be named, since several servers on one machine cannot share an address.
+            Default "tcp:9180:interface=127.0.0.1", of a file that has this table; without it, or with "": nowhere.
         hosts: The names under which a browser may ask for the console, besides addresses and "localhost". Default none.
         control: The file name of the UNIX socket by which `switchd ctl` controls the server, which only its owner may.
             Default "": none.
     """
 
-    endpoint: MaybeEndpoint = ""
+    endpoint: MaybeEndpoint = "tcp:9180:interface=127.0.0.1"
     hosts: tuple[HostName, ...] = ()
     control: MaybeFile = ""
+
+
+NO_ADMIN = Admin(endpoint="")
+"""What a file without `[admin]` has."""
 
 
 @frozen(kw_only=True)
@@ -370,7 +374,7 @@ class Config:
     switch: tuple[Switch, ...] = ()
     limits: Limits = Limits()
     peers: Peers = Peers()
-    admin: Admin = Admin()
+    admin: Admin = NO_ADMIN
     file: str
     folder: Path
     left_out: tuple[str, ...] = ()
@@ -446,7 +450,7 @@ def parse(text: str, file: str, folder: Path, listen: Sequence[str] = ()) -> Out
         switch=reader.switch(),
         limits=reader.section("limits", Limits()),
         peers=reader.section("peers", Peers()),
-        admin=reader.section("admin", Admin()),
+        admin=reader.section("admin", Admin()) if "admin" in document else NO_ADMIN,
         file=file,
         folder=folder,
         left_out=reader.left_out,

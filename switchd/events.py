@@ -130,6 +130,20 @@ class NotReloaded:
 
 
 @frozen
+class NoAdmin:
+    """The listener of `[admin]` cannot be opened; the server serves without.
+
+    Attributes:
+        why: In a few words.
+    """
+
+    why: str
+
+    level = LogLevel.critical
+    text = "metrics, health and the console are told nowhere: {event.why}"
+
+
+@frozen
 class ControlListening:
     """The control socket is open.
 
@@ -574,6 +588,7 @@ Logged = (
     | LeftOut
     | Listening
     | MemoryPressure
+    | NoAdmin
     | NoSession
     | NotReloaded
     | NotRenewed

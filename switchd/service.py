@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.interfaces import IListeningPort
@@ -158,10 +159,15 @@ class SwitchService(Service):
         """
         public = await self._public.change(assembly.listeners, partial(self._way_in, assembly))
         try:
-            return public, await self._private.change(assembly)
-        except CannotListen:
-            public.undo()
-            raise
+            private = await self._private.change(assembly)
+        except CannotListen as error:
+            if assembly.config.admin != self._assembly.config.admin:
+                public.undo()
+                raise
+            # At the start, and from then on: clients are served also by a server that those who run it cannot ask.
+            events.log(events.NoAdmin(str(error)))
+            private = await self._private.change(evolve(assembly, admin=None))
+        return public, private
 
     def _way_in(self, assembly: Assembly, prepared: Prepared) -> Any:
         """What a listener leads to."""

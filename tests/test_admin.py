@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from zope.interface import implementer
 
-from switchd import config
+from switchd import config, events
 from switchd.admin import Admin
 from switchd.console.keys import Keys
 from switchd.errors import ConfigurationError
@@ -23,7 +23,7 @@ from switchd.interfaces import IDrain
 from switchd.negotiation import Entry
 from switchd.overview import Overview
 from switchd.routes import Routes
-from switchd.service import StartUpError, SwitchService
+from switchd.service import SwitchService
 from switchd.testing import Wire
 from tests.serving import HEAD, PLAIN, SWITCH, Accepts, Shout, Site, answers, statuses
 from tests.test_sockets import Client
@@ -195,16 +195,21 @@ class TestService:
     # Twisted leaves the socket that it could not bind to the garbage collector.
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     @with_reactor
-    async def test_does_not_start_where_its_address_is_taken(self, capfd: pytest.CaptureFixture[str]) -> None:
+    async def test_serves_where_its_address_is_taken(self, told: list[events.Event]) -> None:
         first = service()
         port: Any = first.private_ports[0]
         endpoint = f"tcp:{port.getHost().port}:interface=127.0.0.1"
-        assembly = assemble(*config.parse(f'[admin]\nendpoint = "{endpoint}"', "t", Path(), [LOOPBACK]), reactor)
-        second = SwitchService(assembly, reactor)
-        with pytest.raises(StartUpError, match="cannot listen on tcp:"):
-            second.privilegedStartService()
-        assert f"switchd: cannot listen on {endpoint}: Address already in use\n" in capfd.readouterr().err
-        await second.stopService()
+        loaded = config.parse(f'[admin]\nendpoint = "{endpoint}"', "t", Path(), [LOOPBACK])
+        second = SwitchService(assemble(*loaded, reactor), reactor, lambda: loaded)
+        second.privilegedStartService()
+        second.startService()
+        why = f"cannot listen on {endpoint}: Address already in use"
+        assert events.NoAdmin(why) in told
+        assert (len(second.ports), second.private_ports) == (1, ())
+        assert isinstance(await second.reload(), events.Reloaded), "it can be told what to do all the same"
         await first.stopService()
-        del second, assembly
+        await second.reload()
+        assert len(second.private_ports) == 1
+        await second.stopService()
+        del second, first, port
         gc.collect()

@@ -556,6 +556,7 @@ def test_the_default_is_the_reference_configuration() -> None:
     assert attrs.evolve(value, switch=()) == Config(
         listen=(Listen("tcp:8080:interface=127.0.0.1", "listen[0]"),),
         http=(Http("/", resource="switchd.pages:index", key="http[0]"),),
+        admin=Admin(),
         file="default.toml",
         folder=REFERENCE.parent,
     )
