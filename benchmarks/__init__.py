@@ -13,6 +13,7 @@
     paths           the hot paths of switchd, as steps in memory
     counting        counts the work of each, in a process of its own
     guard           compares that with recorded.json, what is recorded: tests/test_performance.py
+    soak/           another program: a server under load that has to hold (docs/soak.md)
 
 The first six, and `guard`, import nothing but each other and the standard library.
 """

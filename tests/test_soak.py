@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak.clients import Standing
-from benchmarks.soak.course import MOST_GROWTH, Course, Plan
+from benchmarks.soak.course import MOST_GROWTH, Course
+from benchmarks.soak.crowd import Crowd
+from benchmarks.soak.found import Found
 from benchmarks.soak.languages import Addone, Language, WebSocket, WrongAnswer
+from benchmarks.soak.plan import Plan
 from benchmarks.soak.server import Look
 from tests.websockets import frame
 
@@ -73,6 +76,18 @@ class TestComparing:
     def test_memory_that_grows_is_told(self, growth: int, fails: int, tmp_path: Path) -> None:
         course = Course(Plan(), tmp_path, print)
         before, busy, after = (Look(10, memory, 0.0, at) for memory, at in ((0, 0.0), (growth, 60.0), (growth, 90.0)))
-        course._compare(before, busy, after, 30_000, 1.0)
+        crowd = Crowd(Plan(), None, course.found)  # type: ignore[arg-type]
+        crowd.visits = 30_000
+        course._compare(before, busy, after, crowd, 1.0)
         assert len(course.found.failures) == fails
         assert ("switches of those that come and go", "30,000: 500 a second") in course.found.figures
+
+
+class TestFound:
+    def test_the_same_again_is_counted(self) -> None:
+        found = Found()
+        for _ in range(3):
+            with found.noting("who comes"):
+                raise ConnectionResetError(104, "reset")
+        found.check(False, "once")
+        assert found.failures == ["3 times: who comes: ConnectionResetError(104, 'reset')", "once"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,9 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.servers import cores
-from benchmarks.soak.course import QUICK, Course, Found, Plan
+from benchmarks.soak.course import Course
+from benchmarks.soak.found import Found
+from benchmarks.soak.plan import QUICK, Plan
 from benchmarks.soak.server import raise_limit
 
 HEADER = ("what", "found")
@@ -34,6 +37,7 @@ def main() -> int:
     plan = replace(plan, **{name: value for name, value in chosen.items() if value is not None})
     raise_limit(plan.connections + 2000)
     os.sched_setaffinity(0, {cores()[1]})
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # not without ending the server
     with tempfile.TemporaryDirectory() as folder:
         _make_certificate(Path(folder))
         found = asyncio.run(_bounded(Course(plan, Path(folder), report.say), plan.bound_seconds))
@@ -50,7 +54,7 @@ async def _bounded(course: Course, seconds: float) -> Found:
         async with asyncio.timeout(seconds):
             return await course.run()
     except TimeoutError as error:
-        course.found.failures.append(f"not over in {seconds:.0f} s: {error}")
+        course.found.fail(f"not over in {seconds:.0f} s: {error}")
         return course.found
 
 

@@ -131,6 +131,9 @@ def test_what_the_service_starts_tells_how_it_is(manager: Manager, passed: socke
     with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert client.recv(8) == b"HTTP/1.0"
+    manager.process.send_signal(signal.SIGHUP)
+    assert int(manager.waits_for("RELOADING")["MONOTONIC_USEC"]) > 0
+    manager.waits_for("READY")
     manager.process.send_signal(signal.SIGTERM)
     stopping = manager.waits_for("STOPPING")
     assert int(stopping["EXTEND_TIMEOUT_USEC"]) == (Limits().shutdown_seconds + SPARE_SECONDS) * 1_000_000
