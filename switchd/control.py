@@ -11,12 +11,15 @@ What is sent is a JSON object, read as strictly as a configuration. A mistake in
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
+import stat
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -46,7 +49,7 @@ LIMITS = Limits(body_bytes=65_536)
 
 T = TypeVar("T")
 
-_CREDENTIALS = struct.Struct("=3i")  # struct ucred of linux/socket.h: process, user, group
+_CREDENTIALS = struct.Struct("=iII")  # struct ucred of linux/socket.h: process, user, group
 
 _log = Logger()
 
@@ -101,16 +104,45 @@ class Control:
         """Open the socket. One that a server left behind that has ended is taken over.
 
         Raises:
-            CannotListenError: It cannot be opened; a server that runs may have it.
+            CannotListenError: It cannot be opened.
+            OSError: The same; another server may have it, or it is no socket.
         """
+        _make_way(self.file)
         with _mask(0o777 & ~MODE):
-            self._port = self._reactor.listenUNIX(str(self.file), _Owners(self.factory), mode=MODE, wantPID=True)
+            self._port = self._reactor.listenUNIX(str(self.file), _Owners(self.factory), mode=MODE)
 
     def stop(self, seconds: float) -> Deferred[Any]:
         """Close it, and remove it; what is being answered has so long."""
         port, self._port = self._port, None
         closed = [] if port is None else [maybeDeferred(port.stopListening)]
         return DeferredList([*closed, drain(self.factory, seconds, self._reactor)], consumeErrors=True)
+
+
+def _make_way(file: Path) -> None:
+    """Remove a socket on which nobody listens: what has made it is gone.
+
+    A number of a process would say less: after a restart, in a container above all, it is somebody else's, or ours.
+
+    Raises:
+        OSError: It is not to be removed.
+    """
+    try:
+        mode = file.lstat().st_mode
+    except FileNotFoundError:
+        file.parent.stat()  # there has to be a folder
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "there is a file of that name, which is no socket")
+    with socket.socket(socket.AF_UNIX) as knocking:
+        knocking.setblocking(False)
+        try:
+            knocking.connect(str(file))
+        except ConnectionRefusedError:
+            file.unlink()
+            return
+        except BlockingIOError:
+            pass  # somebody listens, and many wait
+    raise OSError(errno.EADDRINUSE, "another server has it")
 
 
 @contextmanager

@@ -83,7 +83,7 @@ class Private:
         control = Control(assembly, self._overview, self._keys(), self._address, self._reload, self._reactor)
         try:
             control.listen()
-        except CannotListenError as error:
+        except (CannotListenError, OSError) as error:
             raise CannotListen(str(control.file), error) from error
         self._control = control
         events.log(events.ControlListening(str(control.file)))

@@ -6,7 +6,8 @@ import json
 import os
 import socket
 import stat
-from contextlib import suppress
+import struct
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,11 +171,37 @@ class TestSocket:
     async def test_that_was_left_behind_is_taken_over(self, port: Control) -> None:
         with socket.socket(socket.AF_UNIX) as gone:
             gone.bind(str(port.file))
-        Path(f"{port.file}.lock").symlink_to("999999999")  # a process that there is not
+        Path(f"{port.file}.lock").symlink_to(str(os.getpid()))  # a process of that number proves nothing
         port.listen()
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(port.file))
         await port.stop(1)
+
+    @pytest.mark.parametrize("waiting", [0, 2])
+    def test_of_another_server_is_left_to_it(self, port: Control, waiting: int) -> None:
+        with socket.socket(socket.AF_UNIX) as other, ExitStack() as clients:
+            other.bind(str(port.file))
+            other.listen(0)
+            for _ in range(waiting):  # as many as there may be, and one more
+                client = clients.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect_ex(str(port.file))
+            with pytest.raises(OSError, match="another server has it"):
+                port.listen()
+        assert port.file.is_socket()
+
+    def test_takes_the_place_of_no_other_file(self, port: Control) -> None:
+        port.file.write_text("precious")
+        with pytest.raises(OSError, match="no socket"):
+            port.listen()
+        assert port.file.read_text() == "precious"
+
+    def test_knows_users_of_large_numbers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As systems have them whose users come from a directory, or are mapped."""
+        user = 3_000_000_000
+        handle = Handle(struct.pack("=iII", 1, user, user))
+        monkeypatch.setattr(os, "geteuid", lambda: user)
+        assert may_control(handle)
 
     def test_lets_in_who_we_are_and_nobody_else(self, monkeypatch: pytest.MonkeyPatch) -> None:
         one, other = socket.socketpair()
@@ -206,6 +233,16 @@ class TestSocket:
         text = f'[admin]\ncontrol = "{"x" * length}"'
         with pytest.raises(ConfigurationError, match="admin.control: expected a name of at most 103 bytes"):
             assemble(*config.parse(text, "test.toml", Path("/"), [LOOPBACK]), reactor)
+
+
+class Handle:
+    """A socket whose peer is some process."""
+
+    def __init__(self, credentials: bytes) -> None:
+        self.credentials = credentials
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        return self.credentials
 
 
 class Credentials:
@@ -303,12 +340,22 @@ class TestCommand:
         assembly = assemble(*config.load(str(running.file)), reactor)
         second = SwitchService(assembly, reactor)
         second.privilegedStartService()
-        with pytest.raises(StartUpError, match="cannot listen on .*control.sock"):
+        with pytest.raises(StartUpError, match="cannot listen on .*control.sock: another server has it"):
             second.startService()
         assert "switchd: cannot listen on" in capfd.readouterr().err
         await second.stopService()
         assert await running.ctl("status") == 0
         await running.service.stopService()
+
+
+    def test_a_folder_that_there_is_not_is_told_in_a_sentence(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        text = f'[[listen]]\nendpoint = "{LOOPBACK}"\n[admin]\ncontrol = "no/control.sock"\nendpoint = ""\n'
+        service = SwitchService(assemble(*config.parse(text, "test.toml", tmp_path, []), reactor), reactor)
+        with pytest.raises(StartUpError, match="control.sock: No such file or directory"):
+            service.startService()
+        assert capfd.readouterr().err.startswith("switchd: cannot listen on ")
 
 
 class TestMistakes:
