@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrs import evolve
+from attrs import asdict, evolve, frozen
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory, Protocol
@@ -54,6 +54,19 @@ _CREDENTIALS = struct.Struct("=iII")  # struct ucred of linux/socket.h: process,
 _log = Logger()
 
 
+@frozen
+class Console:
+    """Where the console is; nowhere, if neither is told.
+
+    Attributes:
+        address: For a browser on this machine.
+        socket: The file of the UNIX socket, which no browser opens; it can be forwarded.
+    """
+
+    address: str = ""
+    socket: str = ""
+
+
 class Control:
     """Listens on the control socket.
 
@@ -61,7 +74,7 @@ class Control:
         assembly: The server that it controls.
         overview: The same.
         keys: It gives them.
-        address: Tells the address of the console, "" if there is none to be opened by a browser.
+        console: Tells where the console is.
         reload: Reads the configuration again, and gives the event that says what came of that.
         reactor: The reactor.
 
@@ -75,7 +88,7 @@ class Control:
         assembly: Assembly,
         overview: Overview,
         keys: Keys,
-        address: Callable[[], str],
+        console: Callable[[], Console],
         reload: Callable[[], Deferred[Any]],
         reactor: Any,
     ) -> None:
@@ -89,7 +102,7 @@ class Control:
                 ("/status", _Does(lambda said: overview.status())),
                 ("/connections", _Does(lambda said: overview.look().rows(_read(Query, said)))),
                 ("/close", _Does(lambda said: overview.close(_read(Order, said), "control"))),
-                ("/keys", _Does(lambda said: {"key": keys.new(), "seconds": KEY_SECONDS, "console": address()})),
+                ("/keys", _Does(lambda said: _key(keys, console()))),
                 ("/reload", _Does(lambda said: reload().addCallback(_outcome))),
             ),
         )
@@ -153,6 +166,13 @@ def _mask(mask: int) -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+def _key(keys: Keys, console: Console) -> Values:
+    """A key, and where it is good; none if it would be good nowhere."""
+    if console == Console():
+        raise _Mistaken("there is no console: set endpoint in [admin]")
+    return {"key": keys.new(), "seconds": KEY_SECONDS, **asdict(console)}
 
 
 def _outcome(event: events.Reloaded | events.NotReloaded) -> Values:
@@ -226,8 +246,15 @@ class _Does(Resource):
     def render_POST(self, request: Any) -> Any:
         """See `Resource`."""
         content = request.content.read()
+        gone = request.notifyFinish()
+        gone.addErrback(lambda failure: None)  # whoever has asked waits no more: what is done goes on
+
+        def say(status: int, values: Values) -> None:
+            if not gone.called:
+                _say(request, status, values)
+
         done = maybeDeferred(lambda: self._do(_parsed(content)))
-        done.addCallbacks(lambda values: _say(request, 200, values), lambda failure: _excuse(request, failure))
+        done.addCallbacks(lambda values: (200, values), _excuse).addCallback(lambda said: say(*said))
         return NOT_DONE_YET
 
 
@@ -248,9 +275,8 @@ def _say(request: Any, status: int, values: Values) -> None:
     request.finish()
 
 
-def _excuse(request: Any, failure: Failure) -> None:
+def _excuse(failure: Failure) -> tuple[int, Values]:
     if failure.check(SwitchdError):
-        _say(request, 400, {"why": failure.getErrorMessage()})
-    else:
-        _log.failure("The control socket cannot answer", failure)
-        _say(request, 500, {"why": "the server failed; its log has more"})
+        return 400, {"why": failure.getErrorMessage()}
+    _log.failure("The control socket cannot answer", failure)
+    return 500, {"why": "the server failed; its log has more"}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 
 from switchd import events
 from switchd.draining import drain
 from switchd.factory import Assembly
+from switchd.listeners import has_own_tls
 from switchd.overview import Overview
 from switchd.ports import CannotListen, Change, Ports, described
 
@@ -80,7 +82,7 @@ class Private:
             return
         from switchd.control import Control
 
-        control = Control(assembly, self._overview, self._keys(), self._address, self._reload, self._reactor)
+        control = Control(assembly, self._overview, self._keys(), self._console, self._reload, self._reactor)
         try:
             control.listen()
         except (CannotListenError, OSError) as error:
@@ -106,11 +108,16 @@ class Private:
             self._made_keys = Keys(self._reactor)
         return self._made_keys
 
-    def _address(self) -> str:
-        """The console's, for a browser on this machine; "" if there is none that one can open."""
-        hosts = (one.port.getHost() for one in self.ports.open)
-        host = next((each for each in hosts if isinstance(each, IPv4Address | IPv6Address)), None)
-        if host is None:
-            return ""
-        name = _HERE.get(host.host, host.host)
-        return f"http://[{name}]:{host.port}/" if ":" in name else f"http://{name}:{host.port}/"
+    def _console(self) -> Any:
+        """Where it is, for a browser on this machine."""
+        from switchd.control import Console
+
+        for one in self.ports.open:
+            match one.port.getHost():
+                case IPv4Address() | IPv6Address() as at:
+                    host = _HERE.get(at.host, at.host)
+                    scheme = "https" if has_own_tls(one.name) else "http"
+                    return Console(address=f"{scheme}://{f'[{host}]' if ':' in host else host}:{at.port}/")
+                case UNIXAddress() as at:
+                    return Console(socket=os.path.abspath(os.fsdecode(at.name or b"")))
+        return Console()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -17,8 +18,8 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThread
 
 from switchd import cli, config, control
-from switchd.console.keys import KEY_SECONDS, Keys
-from switchd.control import Control, may_control
+from switchd.console.keys import KEY_SECONDS, MOST_KEYS, Keys
+from switchd.control import Console, Control, may_control
 from switchd.errors import ConfigurationError
 from switchd.events import Closing, NotReloaded, Reloaded
 from switchd.factory import Assembly, assemble
@@ -27,7 +28,7 @@ from switchd.routes import Routes
 from switchd.service import StartUpError, SwitchService
 from switchd.testing import Wire
 from tests.serving import SWITCH, Accepts, Site, answers
-from tests.wires import with_reactor
+from tests.wires import with_reactor, write_certificate
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -38,7 +39,7 @@ class Controlled:
     def __init__(self, folder: Path = Path("/nowhere")) -> None:
         self.site = Site({"/shout": Accepts()})
         self.keys = Keys(self.site.clock)
-        self.address = "http://127.0.0.1:9180/"
+        self.console = Console("http://127.0.0.1:9180/")
         self.reloading: Deferred[Any] = Deferred()
         parsed, _ = config.parse('[admin]\ncontrol = "control.sock"', "test.toml", folder, ["tcp:0"])
         overview = Overview(self.site.factory, self.site.clock, lambda: (), lambda: "")
@@ -46,7 +47,7 @@ class Controlled:
             Assembly(parsed, Routes((), ()), ()),
             overview,
             self.keys,
-            lambda: self.address,
+            lambda: self.console,
             lambda: self.reloading,
             self.site.clock,
         )
@@ -91,8 +92,27 @@ class TestAnswers:
     def test_give_keys(self) -> None:
         controlled = Controlled()
         status, values = controlled.ask("keys")
-        assert (status, values["console"], values["seconds"]) == (200, controlled.address, KEY_SECONDS)
+        assert (status, values["address"], values["seconds"]) == (200, controlled.console.address, KEY_SECONDS)
         assert controlled.keys.seconds(values["key"]) == KEY_SECONDS
+
+    def test_give_no_key_that_is_good_nowhere(self) -> None:
+        controlled = Controlled()
+        good = controlled.keys.new()
+        controlled.console = Console()
+        for _ in range(MOST_KEYS):
+            status, values = controlled.ask("keys")
+            assert (status, values) == (400, {"why": "there is no console: set endpoint in [admin]"})
+        assert controlled.keys.seconds(good) == KEY_SECONDS
+
+    def test_are_for_nobody_who_has_gone(self, logged: Any) -> None:
+        """What has been asked for is done all the same, and nothing is wrong with that: the log stays empty."""
+        controlled = Controlled()
+        wire = controlled.wire("reload")
+        wire.reset()
+        controlled.reloading.callback(NotReloaded("f", "it is broken"))
+        controlled.reloading = Deferred()  # what nobody has handled of the other one is logged now
+        gc.collect()
+        assert (wire.received, logged) == (b"", [])
 
     @pytest.mark.parametrize(
         ("event", "reloaded"),
@@ -326,10 +346,32 @@ class TestCommand:
         await running.service.stopService()
 
     @with_reactor
+    async def test_prints_an_address_with_tls_where_the_console_has_it(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        key, certificate = write_certificate(tmp_path)
+        running = Running(tmp_path, f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}")
+        assert await running.ctl("console") == 0
+        assert capsys.readouterr().out.startswith("https://127.0.0.1:")
+        await running.service.stopService()
+
+    @with_reactor
+    async def test_says_how_to_come_to_a_console_on_a_unix_socket(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        running = Running(tmp_path, f"unix:{tmp_path}/admin.sock")
+        assert await running.ctl("console") == 0
+        told = capsys.readouterr().out
+        assert f"\n    ssh -L 9180:{tmp_path}/admin.sock HOST\n" in told
+        assert "\n    http://127.0.0.1:9180/#key=" in told
+        await running.service.stopService()
+
+    @with_reactor
     async def test_says_that_there_is_no_console(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         running = Running(tmp_path)
         assert await running.ctl("console") == 1
-        assert capsys.readouterr().err.startswith("switchd: there is no console that a browser could open")
+        why = "switchd: the server says: there is no console: set endpoint in [admin]\n"
+        assert capsys.readouterr().err == why
         await running.service.stopService()
 
     @with_reactor

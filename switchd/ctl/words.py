@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 PAGE_ROWS = 500
 """Connections asked for at a time."""
 
+FORWARDED_PORT = 9180
+"""To which a console on a UNIX socket may be forwarded: any other will do."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What may stand behind `switchd ctl`."""
@@ -180,10 +183,17 @@ def _close(arguments: argparse.Namespace, server: Server) -> int:
 
 def _console(arguments: argparse.Namespace, server: Server) -> int:
     values = server.ask("keys")
-    if not values["console"]:
-        raise SwitchdError("there is no console that a browser could open: set endpoint in [admin] to a TCP address")
-    address = f"{values['console']}#key={values['key']}"
-    _print(arguments, {"address": address, "seconds": values["seconds"]}, [address])
+    key = f"#key={values['key']}"
+    if values["address"]:
+        lines = [values["address"] + key]
+    else:
+        lines = [
+            f"The console is on the UNIX socket {values['socket']}, which no browser opens. Forward it, as with",
+            f"    ssh -L {FORWARDED_PORT}:{values['socket']} HOST",
+            "and open",
+            f"    http://127.0.0.1:{FORWARDED_PORT}/{key}",
+        ]
+    _print(arguments, {"address": f"{values['address']}{key}", "seconds": values["seconds"]}, lines)
     return 0
 
 
