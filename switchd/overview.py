@@ -21,6 +21,7 @@ from switchd import __version__, draining, events
 from switchd.factory import Connection, SwitchFactory
 from switchd.handover import bottom
 from switchd.interfaces import Range
+from switchd.routes import configured, segments
 from switchd.schema import Text
 from switchd.transports import tcp_info
 
@@ -48,7 +49,7 @@ Values = dict[str, Any]
 _NAMES = {"websocket": "WebSocket", "h2": "HTTP/2", "h2c": "HTTP/2"}
 _HTTP2 = ("h2", "h2c")
 
-_Words = Annotated[str, Text(r"[^\x00-\x1f\x7f]{0,200}", "text of at most 200 characters")]
+_Words = Annotated[str, Text(r"[^\x00-\x1f\x7f\ud800-\udfff]{0,200}", "text of at most 200 characters")]
 _Id = Annotated[str, Text(r"[0-9a-f]{1,16}(\.[0-9a-f]{1,16})?", 'a connection, as "1f" or "1f.2a"')]
 
 
@@ -58,7 +59,7 @@ class Query:
 
     Attributes:
         text: Those that have this in their number, address, path or protocols. "": all.
-        path: Those that have switched on this path, or below it. "": all.
+        path: Those that have switched on this path, or below it: see `is_on`. "": all.
         token: Those that have switched to this. "": all.
         sort: By what they are ordered.
         descending: Whether the greatest comes first.
@@ -168,11 +169,9 @@ class Overview:
         live = {connection.id: connection for connection in self.factory.connections}
         named = {live[id] for id in order.ids if id in live}
         carriers = {connection.id for connection in named}
-        few = named | {
-            one
-            for one in live.values()
-            if one.id.partition(".")[0] in carriers or (order.path and is_below(one.path, order.path))
-        }
+        few = named | {one for one in live.values() if one.id.partition(".")[0] in carriers}
+        if order.path:
+            few.update(filter(is_on(order.path), live.values()))
         if few:
             self.factory.tell(events.Closing(_what(order), len(few), by))
         if order.now:
@@ -227,7 +226,7 @@ class Look:
     def _matching(self, query: Query) -> list[Connection]:
         found: Iterable[Connection] = self._connections
         if query.path:
-            found = [one for one in found if is_below(one.path, query.path)]
+            found = filter(is_on(query.path), found)
         if query.token:
             token = query.token.lower()
             found = [one for one in found if token in map(str.lower, one.stack)]
@@ -283,9 +282,22 @@ class Look:
 _SINCE = attrgetter("since")
 
 
-def is_below(path: str, prefix: str) -> bool:
-    """Whether a path is a prefix, or goes on from it where a segment ends."""
-    return path == prefix or path.startswith(prefix.rstrip("/") + "/")
+def is_on(path: str) -> Callable[[Connection], bool]:
+    """Says of connections whether they have switched on a path, or below it.
+
+    That is the path which a client has asked for, or the one of the `[[switch]]` that took it. As for routing, it ends
+    where a segment does, and segments are compared decoded: a client may spell them as it likes.
+    """
+    prefix = configured(path)
+    asked = segments(b"/" + b"/".join(prefix)) if prefix else ()
+
+    def on(connection: Connection) -> bool:
+        if not connection.path.startswith("/"):
+            return False  # it has not switched, or on no path: HTTP/2 from the first byte
+        below = segments(connection.path.encode())[: len(asked)] == asked
+        return below or configured(connection.route)[: len(prefix)] == prefix
+
+    return on
 
 
 @lru_cache(MOST_REMEMBERED)

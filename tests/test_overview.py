@@ -16,7 +16,7 @@ from switchd.draining import drain
 from switchd.events import Closing, Drained, Ended
 from switchd.interfaces import IDrain
 from switchd.negotiation import Entry
-from switchd.overview import MOST_CLOSED, MOST_LAYERS, MOST_ROWS, MOST_STACKS, Order, Overview, Query, is_below, written
+from switchd.overview import MOST_CLOSED, MOST_LAYERS, MOST_ROWS, MOST_STACKS, Order, Overview, Query, is_on, written
 from switchd.transports import tcp_info
 from tests.http2_client import Client, end_all
 from tests.http2_client import site as http2_site
@@ -159,7 +159,7 @@ class TestRows:
         page = overview(self.site()).look().rows(Query(path="/", most=1))
         assert (page["total"], page["matching"], len(page["rows"])) == (4, 2, 1)
 
-    @pytest.mark.parametrize("table", [{"most": MOST_ROWS + 1}, {"first": -1}, {"text": "\n"}, {"text": "x" * 201}])
+    @pytest.mark.parametrize("table", [{"most": MOST_ROWS + 1}, {"first": -1}, {"text": "\n"}, {"text": "x" * 201}, {"path": "/\ud800"}])
     def test_are_asked_for_within_bounds(self, table: Any) -> None:
         assert schema.options(Query, table, "")[1] != ()
 
@@ -285,15 +285,42 @@ class TestClosing:
 
 
 @pytest.mark.parametrize(
-    ("path", "prefix", "below"),
+    ("path", "route", "prefix", "on"),
     [
-        ("/a", "/a", True),
-        ("/a/b", "/a", True),
-        ("/ab", "/a", False),
-        ("/a/b", "/a/", True),
-        ("", "/", False),
-        ("/a", "/", True),
+        ("/a", "/a", "/a", True),
+        ("/a/b", "/a", "/a", True),
+        ("/ab", "/", "/a", False),
+        ("/a/b", "/a", "/a/", True),
+        ("/a/b", "/a", "a", True),
+        ("/a/b", "/a", "/a/b", True),
+        ("", "*", "/", False),
+        ("*", "*", "/", False),
+        ("*", "*", "*", False),
+        ("/a", "/a", "/", True),
+        ("/%61", "/a", "/a", True),
+        ("/%61", "/", "/a", True),
+        ("/a", "/", "/%61", True),
+        ("/a%2fb", "/", "/a", False),
+        ("/caf%C3%A9%20au", "/caf\u00e9 au", "/caf\u00e9 au", True),
+        ("/caf%C3%A9%20au", "/", "/caf\u00e9 au", True),
+        ("/x/../must", "/must", "/must", True),
+        ("//must", "/must", "/must", True),
+        ("/x/../must", "/must", "/other", False),
     ],
 )
-def test_a_prefix_ends_where_a_segment_ends(path: str, prefix: str, below: bool) -> None:
-    assert is_below(path, prefix) is below
+def test_a_connection_is_on_the_path_that_it_asked_for_and_on_that_of_its_switch(
+    path: str, route: str, prefix: str, on: bool
+) -> None:
+    site = Site()
+    site.connect()
+    (connection,) = site.factory.connections
+    connection.path, connection.route = path, route
+    assert is_on(prefix)(connection) is on
+
+
+def test_paths_are_closed_and_found_as_they_are_routed() -> None:
+    site = Site({"/shout": Accepts()})
+    wire = site.connect()
+    wire.send(SWITCH.replace(b"/shout", b"/%73hout"))
+    assert ids(site, path="/shout") == ["1"]
+    assert overview(site).close(Order(path="/shout"), "control")["connections"] == 1
