@@ -28,6 +28,9 @@ from switchd.transports import tcp_info
 MOST_ROWS = 500
 """Connections that one answer tells of: more than a page shows, and less than a millisecond's worth each hundred."""
 
+MOST_CHARACTERS = 200
+"""Of anything that a client has said: of its path, its address behind a proxy, its offers. A path may be of 64 kB."""
+
 MOST_LAYERS = 8
 """Of a stack that is written out. Clients may go on switching for ever."""
 
@@ -269,8 +272,8 @@ class Look:
         return {
             "id": connection.id,
             "protocols": _protocols(connection),
-            "path": connection.path,
-            "peer": connection.peer,
+            "path": clipped(connection.path),
+            "peer": clipped(connection.peer),
             "listener": connection.listener.name,
             "age": round(max(0.0, self._now - connection.since), 1),
             "received": received,
@@ -280,6 +283,11 @@ class Look:
 
 
 _SINCE = attrgetter("since")
+
+
+def clipped(text: str) -> str:
+    """What a client has said, so that it can be told to those who look, by the hundred."""
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
 
 
 def is_on(path: str) -> Callable[[Connection], bool]:

@@ -16,7 +16,18 @@ from switchd.draining import drain
 from switchd.events import Closing, Drained, Ended
 from switchd.interfaces import IDrain
 from switchd.negotiation import Entry
-from switchd.overview import MOST_CLOSED, MOST_LAYERS, MOST_ROWS, MOST_STACKS, Order, Overview, Query, is_on, written
+from switchd.overview import (
+    MOST_CHARACTERS,
+    MOST_CLOSED,
+    MOST_LAYERS,
+    MOST_ROWS,
+    MOST_STACKS,
+    Order,
+    Overview,
+    Query,
+    is_on,
+    written,
+)
 from switchd.transports import tcp_info
 from tests.http2_client import Client, end_all
 from tests.http2_client import site as http2_site
@@ -126,6 +137,12 @@ class TestRows:
             "sent": None,
             "closing": False,
         }
+
+    def test_are_short_whatever_clients_say(self) -> None:
+        site = Site({"/shout": Accepts()})
+        site.connect().send(SWITCH.replace(b"/shout", b"/shout/" + b"x" * 5_000))
+        (row,) = overview(site).look().rows(Query(text="x" * 200))["rows"]
+        assert row["path"] == "/shout/" + "x" * (MOST_CHARACTERS - 7) + "…"
 
     @pytest.mark.parametrize(
         ("query", "found"),

@@ -24,7 +24,7 @@ OPTIONS = {
     "max_connections": 20,  # pages that look at the same time
     "max_message_bytes": 65_536,  # of what a page says: a thousand connections to be closed
     "max_frame_bytes": 65_536,
-    "max_buffered_bytes": 4_194_304,  # some dozens of the longest messages to a page that does not read
+    "max_buffered_bytes": 2_097_152,  # the longest message (see feed.py), or some dozens of others
     "send_seconds": 20.0,
     "ping_seconds": 10.0,
     "ping_timeout_seconds": 10.0,

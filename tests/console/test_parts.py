@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ from switchd.console.history import EVERY_SECONDS, MOST_READ, MOST_SAMPLES, Hist
 from switchd.console.keys import KEY_SECONDS, MOST_KEYS, Keys
 from switchd.console.page import is_ours
 from switchd.console.recent import MOST_EVENTS, Recent, in_words
-from switchd.events import Dropped, Ended, Ignored, OverBudget, Refused, Rejected
+from switchd.events import Dropped, Ended, Ignored, OverBudget, Refused, Rejected, Switched
 from switchd.interfaces import Refuse
+from switchd.overview import MOST_CHARACTERS
 from switchd.transports import tcp_info
 from tests.serving import HEAD, SWITCH, UPGRADE, Accepts, Says, Site
 from tests.test_sockets import serving
 from tests.wires import with_reactor
 
 PEER = ("1", "192.0.2.1:5")
+
+LONG = "\\" * 60_000
+"""What a client says, in characters of which each becomes two in JSON."""
 
 
 class TestKeys:
@@ -92,6 +97,33 @@ class TestRecent:
         assert [each["number"] for each in kept.since(0)] == list(range(11, MOST_EVENTS + 11))
         assert [(each["number"], each["time"]) for each in kept.since(MOST_EVENTS + 9)] == [(MOST_EVENTS + 10, 210)]
         assert kept.since(MOST_EVENTS + 10) == []
+
+    def test_keeps_refusals_whatever_else_happens(self) -> None:
+        kept = Recent(Clock().seconds)
+        switched = Switched(*PEER, "/x", ("shout",), 0.0)
+        kept.heard(switched)
+        kept.heard(Dropped(*PEER, "/"))
+        for _ in range(MOST_EVENTS):
+            kept.heard(switched)
+        kept.heard(Dropped(*PEER, "/"))
+        told = kept.since(0)
+        assert [each["number"] for each in told if each["kind"] == "dropped"] == [2, MOST_EVENTS + 3]
+        assert [each["number"] for each in told] == list(range(2, MOST_EVENTS + 4))
+        assert len(kept.since(MOST_EVENTS + 1)) == 2
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            Refused("1", LONG, LONG, "/", (LONG, LONG), 403),
+            Ignored("1", LONG, LONG, "/", (LONG, LONG), "unknown"),
+            Ended("1", LONG, LONG, ("shout",) * 60_000, 1.5, "client", LONG),
+            Rejected("1", LONG, 400, LONG),
+        ],
+    )
+    def test_is_short_whatever_clients_say(self, event: Any) -> None:
+        told = in_words(event)
+        assert len(json.dumps(told)) < 2_000
+        assert LONG[:MOST_CHARACTERS] + "…" in told["what"]
 
     def test_says_what_the_log_says(self) -> None:
         event = Ended(*PEER, "/x", ("shout",), 1.5, "client", "closed", route="/x")
