@@ -261,9 +261,10 @@ class Lag:
         self._next = Timer(clock)
 
     def start(self) -> None:
-        """Look from now on."""
-        self._due = self._clock.seconds() + LAG_SECONDS
-        self._next.start(LAG_SECONDS, self._look)
+        """Look from now on, if that is not done."""
+        if not self._next.runs:
+            self._due = self._clock.seconds() + LAG_SECONDS
+            self._next.start(LAG_SECONDS, self._look)
 
     def stop(self) -> None:
         """Look no more."""

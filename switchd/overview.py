@@ -46,6 +46,9 @@ MOST_REMEMBERED = 256
 MOST_CLOSED = 1000
 """Connections that may be named in one request to close them. A path closes any number."""
 
+FORGET_SECONDS = 1.0
+"""Between two looks whether connections that are being closed are gone."""
+
 Values = dict[str, Any]
 """What JSON can say."""
 
@@ -180,8 +183,18 @@ class Overview:
         if order.now:
             draining.cut(few)
         elif few:
-            draining.close(self.factory, few, order.seconds, self._reactor)
+            self._forget(few, draining.close(self.factory, few, order.seconds, self._reactor))
         return {"connections": len(few), "missing": [id for id in order.ids if id not in live]}
+
+
+    def _forget(self, few: set[Connection], aborting: list[Any]) -> None:
+        """Cancel what is to abort some connections when all of them are gone."""
+        if few & self.factory.connections:
+            self._reactor.callLater(FORGET_SECONDS, self._forget, few, aborting)
+        else:
+            for call in aborting:
+                if call.active():
+                    call.cancel()
 
 
 def _what(order: Order) -> str:

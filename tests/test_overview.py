@@ -17,6 +17,7 @@ from switchd.events import Closing, Drained, Ended
 from switchd.interfaces import IDrain
 from switchd.negotiation import Entry
 from switchd.overview import (
+    FORGET_SECONDS,
     MOST_CHARACTERS,
     MOST_CLOSED,
     MOST_LAYERS,
@@ -258,7 +259,7 @@ class TestClosing:
         client = Client(site)
         client.tunnel("/shout")
         assert overview(site).close(Order(("1",)), "control")["connections"] == 2
-        client.let_pass(10)
+        client.let_pass(10 + FORGET_SECONDS)
         assert site.factory.connections == set()
 
     def test_of_a_stream_leaves_the_rest(self) -> None:
@@ -269,6 +270,17 @@ class TestClosing:
         assert overview(site).close(Order((stream,)), "control")["connections"] == 1
         client.let_pass(10)
         assert [one.id for one in site.factory.connections] == ["1"]
+
+    def test_leaves_nothing_behind_when_all_are_gone(self) -> None:
+        site = Site({"/shout": Accepts()})
+        wire = site.connect()
+        wire.send(SWITCH)
+        before = set(site.clock.getDelayedCalls())
+        overview(site).close(Order(("1",), seconds=3600), "control")
+        wire.turn()
+        assert wire.closed
+        site.clock.advance(FORGET_SECONDS)
+        assert set(site.clock.getDelayedCalls()) <= before
 
     def test_of_what_there_is_not_is_told(self) -> None:
         site = Site()

@@ -113,9 +113,11 @@ class History:
         factory.listen(self._heard)
 
     def start(self) -> None:
-        """Take samples from now on."""
-        self._since = self._clock.seconds()
-        self._next.start(EVERY_SECONDS, self._take)
+        """Take samples from now on, if that is not done."""
+        if not self._next.runs:
+            self._switches = self._refusals = 0
+            self._since = self._clock.seconds()
+            self._next.start(EVERY_SECONDS, self._take)
 
     def stop(self) -> None:
         """Take no more."""
@@ -136,7 +138,6 @@ class History:
         seconds = EVERY_SECONDS + lag
         switches, refusals = self._switches / seconds, self._refusals / seconds
         received, sent = self._traffic.rates(now)
-        self._switches = self._refusals = 0
         self.start()
         memory = process.memory_bytes() or None
         sample = Sample(now, len(self._factory.connections), switches, refusals, received, sent, lag, memory)

@@ -192,6 +192,25 @@ class TestHistory:
         made.stop()
         assert not [call for call in site.clock.getDelayedCalls() if "Timer" in repr(call) or "_take" in repr(call)]
 
+    def test_goes_on_where_it_is_started_again(self) -> None:
+        """As with every reload."""
+        site = Site({"/shout": Accepts()})
+        made, samples = self.taken(site)
+        site.connect().send(SWITCH)
+        site.clock.advance(EVERY_SECONDS - 0.5)
+        made.start()
+        site.clock.advance(0.5)
+        assert [(sample.time, sample.switches) for sample in samples] == [(EVERY_SECONDS, 1 / EVERY_SECONDS)]
+
+    def test_begins_anew_after_a_stop(self) -> None:
+        site = Site({"/shout": Accepts()})
+        made, samples = self.taken(site)
+        made.stop()
+        site.connect().send(SWITCH)
+        made.start()
+        site.clock.advance(EVERY_SECONDS)
+        assert [sample.switches for sample in samples] == [0]
+
     def test_counts_refusals_of_every_kind(self) -> None:
         site = Site()
         _, samples = self.taken(site)
