@@ -186,7 +186,6 @@ class Overview:
             self._forget(few, draining.close(self.factory, few, order.seconds, self._reactor))
         return {"connections": len(few), "missing": [id for id in order.ids if id not in live]}
 
-
     def _forget(self, few: set[Connection], aborting: list[Any]) -> None:
         """Cancel what is to abort some connections when all of them are gone."""
         if few & self.factory.connections:
@@ -209,14 +208,22 @@ class Look:
     Args:
         connections: They.
         now: The moment, in the reactor's seconds.
+
+    Attributes:
+        now: As given.
     """
 
     def __init__(self, connections: Iterable[Connection], now: float) -> None:
+        self.now = now
         self._connections = tuple(connections)
-        self._now = now
+        self._rows: dict[Query, Values] = {}
 
     def counts(self) -> Values:
         """How many there are, how many have switched, and how many of which stack, the most frequent first."""
+        return self._counts
+
+    @cached_property
+    def _counts(self) -> Values:
         stacks = Counter(connection.stack for connection in self._connections)
         often = stacks.most_common(MOST_STACKS)
         return {
@@ -228,6 +235,11 @@ class Look:
 
     def rows(self, query: Query) -> Values:
         """Those that are wanted."""
+        if query not in self._rows:
+            self._rows[query] = self._found(query)
+        return self._rows[query]
+
+    def _found(self, query: Query) -> Values:
         matching = self._matching(query)
         matching.sort(key=_SINCE)  # who is equal is in order of coming, lest rows jump from one look to the next
         matching.sort(key=self._key(query.sort), reverse=query.descending)
@@ -274,7 +286,7 @@ class Look:
             "path": attrgetter("path"),
             "peer": lambda one: self._peers[one],
             "listener": attrgetter("listener.name"),
-            "age": lambda one: self._now - one.since,
+            "age": lambda one: self.now - one.since,
             "received": lambda one: self._carried[one][0],
             "sent": lambda one: self._carried[one][1],
         }
@@ -288,7 +300,7 @@ class Look:
             "path": clipped(connection.path),
             "peer": clipped(connection.peer),
             "listener": connection.listener.name,
-            "age": round(max(0.0, self._now - connection.since), 1),
+            "age": round(max(0.0, self.now - connection.since), 1),
             "received": received,
             "sent": sent,
             "closing": connection.ending is not None,

@@ -389,7 +389,6 @@ class TestCommand:
         assert await running.ctl("status") == 0
         await running.service.stopService()
 
-
     def test_a_folder_that_there_is_not_is_told_in_a_sentence(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:

@@ -177,7 +177,9 @@ class TestRows:
         page = overview(self.site()).look().rows(Query(path="/", most=1))
         assert (page["total"], page["matching"], len(page["rows"])) == (4, 2, 1)
 
-    @pytest.mark.parametrize("table", [{"most": MOST_ROWS + 1}, {"first": -1}, {"text": "\n"}, {"text": "x" * 201}, {"path": "/\ud800"}])
+    @pytest.mark.parametrize(
+        "table", [{"most": MOST_ROWS + 1}, {"first": -1}, {"text": "\n"}, {"text": "x" * 201}, {"path": "/\ud800"}]
+    )
     def test_are_asked_for_within_bounds(self, table: Any) -> None:
         assert schema.options(Query, table, "")[1] != ()
 
@@ -259,7 +261,8 @@ class TestClosing:
         client = Client(site)
         client.tunnel("/shout")
         assert overview(site).close(Order(("1",)), "control")["connections"] == 2
-        client.let_pass(10 + FORGET_SECONDS)
+        client.let_pass(10)
+        client.let_pass(FORGET_SECONDS)
         assert site.factory.connections == set()
 
     def test_of_a_stream_leaves_the_rest(self) -> None:

@@ -12,14 +12,14 @@ from wsproto.events import BytesMessage, TextMessage
 
 from switchd import config
 from switchd.console.console import OPTIONS, Console
-from switchd.console.feed import ASKED_SECONDS, MOST_TRIES, NOT_UNDERSTOOD
+from switchd.console.feed import ASKED_SECONDS, BETWEEN_SECONDS, MOST_TRIES, NOT_UNDERSTOOD, Viewer
 from switchd.console.history import EVERY_SECONDS, MOST_SAMPLES
 from switchd.console.keys import KEY_SECONDS, Keys
 from switchd.console.recent import MOST_EVENTS
 from switchd.events import Closing
 from switchd.factory import Assembly, SwitchFactory
 from switchd.interfaces import Refuse
-from switchd.overview import Overview
+from switchd.overview import MOST_ROWS, Look, Overview, Query
 from switchd.routes import Routes
 from switchd.testing import Wire
 from tests.serving import HEAD, PLAIN, SWITCH, Accepts, Says, Site, answers
@@ -62,6 +62,14 @@ class Page(Client):
 
     def says(self, **said: Any) -> None:
         self.text(json.dumps(said))
+
+
+def turn(clock: Clock) -> None:
+    """A turn of a reactor: what is due when it begins, and not what that has called later."""
+    for call in [each for each in clock.calls if each.getTime() <= clock.seconds()]:
+        clock.calls.remove(call)
+        call.called = 1
+        call.func(*call.args, **call.kw)
 
 
 class TestPage:
@@ -129,6 +137,56 @@ class TestPage:
             page.says(show={})
         page.let_pass(ASKED_SECONDS)
         assert len(page.told("rows")) == 1
+
+    def test_that_asks_again_at_once_waits_longer(self) -> None:
+        served = Served()
+        page = served.page()
+        waited: list[float] = []
+        for _ in range(3):
+            page.says(show={})
+            started = served.clock.seconds()
+            while len(page.told("rows")) == len(waited):
+                page.let_pass(0.25)
+            waited.append(served.clock.seconds() - started)
+        assert ASKED_SECONDS <= 0.25
+        assert waited == [0.25, BETWEEN_SECONDS, BETWEEN_SECONDS]
+
+    def test_is_told_in_a_turn_of_its_own_and_what_several_see_is_computed_once(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """So that others are not kept waiting."""
+        served = Served()
+        pages = [served.page() for _ in range(3)]
+        found: list[Query] = []
+        find = Look._found
+        monkeypatch.setattr(Look, "_found", lambda look, query: (found.append(query), find(look, query))[1])
+        told: list[str] = []
+        monkeypatch.setattr(Viewer, "tell", lambda viewer, kind, values: told.append(kind))
+        for number, page in enumerate(pages):
+            page.says(show={"text": "x" if number else ""})
+        served.clock.rightNow += EVERY_SECONDS
+        turns = []
+        for _ in range(10):
+            before = len(told)
+            turn(served.clock)
+            turns.append(len(told) - before)
+        assert told == ["tick"] * 3
+        assert max(turns) == 1
+        assert [query.text for query in found] == ["", "x"]
+
+    def test_is_told_no_more_than_waits_for_it(self) -> None:
+        """The longest message of all, with what clients say as long as it can be."""
+        served = Served()
+        long = b"/" + b"%5c\\" * 3_000
+        for _ in range(MOST_ROWS):
+            served.site.connect().send(SWITCH.replace(b"/shout", b"/shout" + long))
+        for _ in range(MOST_EVENTS):
+            served.site.connect().send(SWITCH.replace(b"/shout", long).replace(b"shout", b"y" * 3_000))
+        page = served.page()
+        page.says(show={"most": MOST_ROWS})
+        page.let_pass(EVERY_SECONDS)
+        longest = max(map(len, page.messages))
+        assert 50_000 < longest < 1_500_000 < int(str(OPTIONS["max_buffered_bytes"]))
 
     def test_gets_the_last_events_and_samples_only(self) -> None:
         served = Served({"/shout": Says(Refuse(403))})
