@@ -2,7 +2,7 @@
 
 // The page as a function of what the feed tells. Whatever comes from there is put in as text, never as HTML.
 
-const EVENTS = 200; // that are kept: as many as the server remembers
+const EVENTS = 200; // that are kept, and as many refusals: what the server remembers
 const SPOKEN_MS = 10000; // between two summaries of events for a screen reader
 const FIRST_WAIT_MS = 1000; // before connecting again, doubled each time
 const LONGEST_WAIT_MS = 15000;
@@ -23,8 +23,10 @@ let seen = 0; // when the server was last heard of
 let every = 2;
 let most = 300;
 let held = false;
+let asked = false; // whether somebody waits for connections: they are shown, held or not
 let samples = [];
 let events = [];
+let happened = 0; // events that there have been, shown or not
 let unspoken = {};
 let state = "";
 let layout = { listeners: [], switches: [] };
@@ -34,15 +36,22 @@ let before = new Map(); // of each row: when it was told, its bytes, and its rat
 const query = { text: "", sort: "age", descending: true, first: 0, most: 50 };
 
 // A key comes in the fragment, which no server ever sees, and is not left in the address or in the history.
-const key = new URLSearchParams(location.hash.slice(1)).get("key");
+let key = null;
 let mayUntil = 0;
-if (key !== null) history.replaceState(null, "", location.pathname);
+
+function takeKey() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("key");
+  if (given === null) return;
+  key = given;
+  history.replaceState(null, "", location.pathname + location.search);
+  say({ key });
+}
 
 // The feed
 
 function connect() {
   clearTimeout(retry);
-  id("again").hidden = true;
+  id("again").setAttribute("aria-disabled", true);
   const url = new URL("feed", location.href);
   url.protocol = url.protocol.replace("http", "ws");
   const mine = (socket = new WebSocket(url));
@@ -54,15 +63,19 @@ function gone(event) {
   const last = seen ? `, last seen at ${clock.format(seen)}` : "";
   const how = event.code === 1001 ? "The server has stopped" : "The server has gone";
   show("gone", `${how}${last}. Trying again in ${Math.round(wait / 1000)} s.`);
-  id("again").hidden = false;
+  id("again").setAttribute("aria-disabled", false);
+  renderAgain();
   mayUntil = 0;
   renderMay();
   retry = setTimeout(connect, wait);
   wait = Math.min(wait * 2, LONGEST_WAIT_MS);
 }
 
+// Whether it can be said.
 function say(message) {
-  if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+  const can = socket?.readyState === WebSocket.OPEN;
+  if (can) socket.send(JSON.stringify(message));
+  return can;
 }
 
 const HEARD = {
@@ -72,37 +85,61 @@ const HEARD = {
     most = told.most;
     samples = told.history;
     events = [];
+    happened = 0;
     before = new Map();
     id("version").textContent = told.version;
-    HEARD.tick(told);
+    id("again").setAttribute("aria-disabled", true);
+    renderAgain();
+    hearNews(told);
     say({ show: query });
     if (key !== null) say({ key });
   },
   tick(told) {
-    state = told.state;
-    counts = told.counts;
-    layout = told.layout ?? layout;
-    if (told.sample) samples = [...samples, told.sample].slice(-most);
+    samples = [...samples, told.sample].slice(-most);
     for (const event of told.events) unspoken[event.kind] = (unspoken[event.kind] ?? 0) + 1;
-    events = [...events, ...told.events].slice(-EVENTS);
-    HEARD.rows(told);
-    renderAll();
+    hearNews(told);
   },
   rows(told) {
-    page = told.connections;
-    before = new Map(page.rows.map((row) => [row.id, rated(row, told.now)]));
-    const last = Math.max(0, Math.ceil(page.matching / query.most) - 1) * query.most;
-    if (query.first > last) want({ first: last }); // there are not so many any more
-    renderConnections();
+    hearRows(told);
+    if (!held || asked) renderConnections();
+    asked = false;
   },
   may(told) {
     mayUntil = Date.now() + told.seconds * 1000;
-    if (!told.seconds) note("The key is not good any more: `switchd ctl console` gives another.");
+    if (told.seconds) speak(`You may close connections for ${count(Math.ceil(told.seconds / 60), "minute")}.`);
+    else {
+      key = null;
+      note("The key is not good any more: `switchd ctl console` gives another.");
+    }
     renderMay();
   },
   closed: (told) => note(`${count(told.connections, "connection")} being closed.`),
   not_closed: (told) => note(`Not closed: ${told.why}.`),
 };
+
+function hearNews(told) {
+  state = told.state;
+  counts = told.counts;
+  layout = told.layout ?? layout;
+  happened += told.missed + told.events.length;
+  events = lastOf([...events, ...told.events]);
+  hearRows(told);
+  renderAll();
+}
+
+// Refusals are kept by themselves, lest all the rest push them out.
+function lastOf(all) {
+  const some = (bad) => all.filter((event) => BAD.has(event.kind) === bad).slice(-EVENTS);
+  const kept = new Set([...some(true), ...some(false)]);
+  return all.filter((event) => kept.has(event));
+}
+
+function hearRows(told) {
+  page = told.connections;
+  before = new Map(page.rows.map((row) => [row.id, rated(row, told.now)]));
+  const last = Math.max(0, Math.ceil(page.matching / query.most) - 1) * query.most;
+  if (query.first > last && !held) want({ first: last }); // there are not so many any more
+}
 
 function hear(told) {
   seen = Date.now();
@@ -160,9 +197,14 @@ function show(name, sentence) {
   set(id("state"), sentence);
 }
 
+// What came of something that somebody has done: it stays until there is something else to say.
 function note(sentence) {
-  id("may").hidden = false;
-  set(id("may"), sentence);
+  set(id("outcome"), sentence);
+}
+
+// To those who listen: who looks sees it anyway.
+function speak(sentence) {
+  id("spoken").textContent = sentence;
 }
 
 // Brings the children of an element in line with a list, keeping those that are there, and with them the focus.
@@ -184,14 +226,21 @@ function keep(parent, items, keyOf, create, update) {
 }
 
 function renderAll() {
+  if (socket.readyState === WebSocket.OPEN) show(state, { ready: "Ready", starting: "Starting", draining: "Stopping" }[state] ?? state);
+  renderMay();
   if (held) return;
-  show(state, { ready: "Ready", starting: "Starting", draining: "Stopping" }[state] ?? state);
   set(id("counts"), `${count(counts.connections, "connection")}, ${number.format(counts.switched)} switched`);
   renderStacks();
   renderGraphs();
   renderLayout();
   renderEvents();
-  renderMay();
+  renderConnections();
+}
+
+// It goes when it is of no use, but not away from under somebody's focus.
+function renderAgain() {
+  const useless = socket.readyState === WebSocket.OPEN;
+  id("again").hidden = useless && document.activeElement !== id("again");
 }
 
 function renderStacks() {
@@ -206,7 +255,6 @@ function renderStacks() {
 }
 
 function renderConnections() {
-  if (held) return;
   const { rows, first, matching, total } = page;
   const range = rows.length ? `${number.format(first + 1)} to ${number.format(first + rows.length)} of ` : "";
   const all = matching === total ? count(total, "connection") : `${number.format(matching)} found in ${number.format(total)}`;
@@ -307,19 +355,24 @@ function renderEvents() {
       return line;
     },
   );
+  const missed = happened - events.length;
+  id("missed").hidden = missed === 0;
+  set(id("missed"), `${number.format(missed)} more not shown`);
 }
 
 function renderMay() {
   const left = mayUntil - Date.now();
   const may = left > 0;
+  if (!may && document.body.hasAttribute("data-may")) speak("You may not close connections any more.");
   document.body.toggleAttribute("data-may", may);
-  if (may) note(`You may close connections for ${count(Math.ceil(left / 60000), "minute")} more.`);
+  id("may").hidden = !may;
+  if (may) set(id("may"), `You may close connections for ${count(Math.ceil(left / 60000), "minute")} more.`);
 }
 
 setInterval(() => {
   const said = Object.entries(unspoken).map(([kind, n]) => `${number.format(n)} ${WORDS[kind] ?? kind}`);
   unspoken = {};
-  if (said.length && !held) id("spoken").textContent = said.join(", ");
+  if (said.length && !held) speak(said.join(", "));
 }, SPOKEN_MS);
 
 // Graphs. A sample is [time, connections, switches, refusals, received, sent, lag, memory].
@@ -389,6 +442,7 @@ function drawn(line, start, span, top) {
 
 function want(change) {
   Object.assign(query, change);
+  asked = true;
   say({ show: query });
 }
 
@@ -406,12 +460,14 @@ for (const button of document.querySelectorAll("[data-sort]")) {
   });
 }
 id("kinds").addEventListener("change", renderEvents);
-id("again").addEventListener("click", connect);
+id("again").addEventListener("click", () => {
+  if (id("again").getAttribute("aria-disabled") !== "true") connect();
+});
+id("again").addEventListener("blur", () => setTimeout(renderAgain)); // when it has lost the focus
 id("hold").addEventListener("click", () => {
   held = !held;
   id("hold").setAttribute("aria-pressed", held);
   renderAll();
-  renderConnections();
 });
 
 let order;
@@ -421,15 +477,19 @@ function ask(what, named) {
   id("closing").showModal();
 }
 function decide(now) {
-  say({ close: { ...order, now } });
+  if (say({ close: { ...order, now } })) note("");
+  else note("Not closed: the server is not connected.");
   id("closing").close();
 }
 id("goodbye").addEventListener("click", () => decide(false));
 id("abort").addEventListener("click", () => decide(true));
 id("cancel").addEventListener("click", () => id("closing").close());
 
-// A network that is gone closes nothing by itself.
+addEventListener("hashchange", takeKey);
+
+// A network that is gone closes nothing by itself, nor does a key that is not good any more say so.
 setInterval(() => {
+  if (mayUntil) renderMay();
   if (socket.readyState === WebSocket.OPEN && Date.now() - seen > QUIET_TICKS * every * 1000) {
     socket.onclose = null;
     socket.close();
@@ -437,4 +497,5 @@ setInterval(() => {
   }
 }, 1000);
 
+takeKey();
 connect();

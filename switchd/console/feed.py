@@ -77,6 +77,7 @@ class Viewer(WebSocketServerProtocol):
         self.query = Query()
         self.told = 0
         self.layout: Values = {}
+        self.asked = False
         self.next = Timer(self.factory.reactor)
         self.answered = -BETWEEN_SECONDS
         self._key = ""
@@ -167,7 +168,7 @@ class Viewers(WebSocketServerFactory):
         self._clock = reactor
         self._turn = Timer(reactor)
         self._viewers: dict[Viewer, None] = {}  # in the order of their coming
-        self._due: dict[Viewer, Sample | None] = {}  # who is to be told something, in this order; None: rows
+        self._due: dict[Viewer, Sample | None] = {}  # who is to be told something, in this order, and of which sample
         self._look: Look | None = None  # as long as somebody is to be told
 
     def opened(self, viewer: Viewer) -> None:
@@ -210,6 +211,7 @@ class Viewers(WebSocketServerFactory):
             viewer.next.stop()
 
     def _is_due(self, viewer: Viewer) -> None:
+        viewer.asked = True
         self._due.setdefault(viewer, None)
         self._go_on()
 
@@ -225,11 +227,11 @@ class Viewers(WebSocketServerFactory):
         viewer = next(iter(self._due))
         sample = self._due.pop(viewer)
         look = self._fresh()
-        if sample is None:
-            viewer.answered = self._clock.seconds()
-            viewer.tell("rows", {"now": _rounded(look.now), "connections": look.rows(viewer.query)})
-        else:
+        if sample is not None:
             viewer.tell("tick", {"sample": columns(sample), **self._news(viewer, look)})
+        if viewer.asked:
+            viewer.asked, viewer.answered = False, self._clock.seconds()
+            viewer.tell("rows", {"now": _rounded(look.now), "connections": look.rows(viewer.query)})
         self._go_on()
 
     def _fresh(self) -> Look:

@@ -62,6 +62,8 @@ EVENTS = (
 )
 TOLD = "new Promise((done) => socket.addEventListener('message', () => setTimeout(done), { once: true }))"
 CELLS = "[...document.querySelectorAll('#%s tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
+MAY = "document.body.hasAttribute('data-may')"
+OUTCOME = "document.getElementById('outcome').textContent"
 BUTTONS = "[...document.querySelectorAll('td.closing button')].filter((button) => button.offsetParent)"
 
 
@@ -182,10 +184,10 @@ def test_counts_bytes_and_draws_them(here: Watched, browser: Browser) -> None:
 def test_lets_nobody_close_anything_without_a_key(here: Watched, browser: Browser) -> None:
     with here.switch():
         look(browser, f"{here.url}#key=made-up")
-        browser.wait_until("document.getElementById('may').textContent.includes('not good')")
+        browser.wait_until("document.getElementById('outcome').textContent.includes('not good')")
         assert browser.evaluate(f"{BUTTONS}.length") == 0
         browser.evaluate("decide.call(null, (order = { ids: ['1'] }, true))")
-        browser.wait_until("document.getElementById('may').textContent.includes('Not closed')")
+        browser.wait_until("document.getElementById('outcome').textContent.includes('Not closed')")
         assert len(json.loads(here.ctl("--json", "connections"))) == 1
 
 
@@ -250,8 +252,74 @@ def test_can_be_held_still(here: Watched, browser: Browser) -> None:
     with here.switch():
         seen(browser, "samples.length", lambda number: number > samples + 1)
         assert browser.evaluate(CELLS % "rows") == []
+        browser.evaluate("document.querySelector('[data-sort=path]').click()")  # what is asked for is shown
+        browser.wait_until("document.querySelectorAll('#rows tr').length === 1")
+        browser.evaluate("socket.close()")
+        browser.wait_until(f"{STATE} === 'gone'")
+        browser.wait_until(f"{STATE} === 'ready'")
+        assert browser.evaluate("held")
         browser.evaluate("document.getElementById('hold').click()")
         assert len(browser.evaluate(CELLS % "rows")) == 1
+
+
+def test_takes_a_key_in_a_tab_that_is_open(here: Watched, browser: Browser) -> None:
+    look(browser, here.url)
+    for _ in range(2):
+        browser.evaluate(f"location.href = {json.dumps(here.ctl('console').strip())}")
+        browser.wait_until(f"{MAY} && !location.hash")
+        assert browser.evaluate("location.href") == here.url
+    browser.evaluate("mayUntil = Date.now() + 1")
+    browser.wait_until(f"!{MAY} && document.getElementById('may').hidden")
+
+
+def test_says_what_came_of_a_closing_until_there_is_something_else(here: Watched, browser: Browser) -> None:
+    with here.switch():
+        look(browser, here.ctl("console").strip())
+        browser.wait_until(MAY)
+        browser.evaluate("document.querySelector('[aria-label=\"Close all on /addone\"]').click()")
+        browser.evaluate("document.getElementById('goodbye').click()")
+        browser.wait_until(f"{OUTCOME} === '1 connection being closed.'")
+        browser.evaluate(TOLD)
+        browser.evaluate(TOLD)
+        assert browser.evaluate(OUTCOME) == "1 connection being closed."
+        assert browser.evaluate("document.getElementById('may').textContent") == (
+            "You may close connections for 15 minutes more."
+        )
+
+
+def test_keeps_refusals_and_says_how_much_is_not_shown(here: Watched, browser: Browser) -> None:
+    look(browser, here.url)
+    with here.switch("/nowhere"):
+        for _ in range(150):
+            with here.switch():
+                pass
+        browser.wait_until("!document.getElementById('missed').hidden")
+        assert browser.evaluate("events.filter((event) => event.kind === 'ignored').length") == 1
+        more = "document.getElementById('missed').textContent === `${happened - 201} more not shown`"
+        browser.wait_until(f"{more} && document.querySelectorAll('#log li').length === 201")
+        look(browser, here.url)
+        assert browser.evaluate("events.filter((event) => event.kind === 'ignored').length") == 1
+        assert browser.evaluate("unspoken") == {}  # what was before is no news
+
+
+def test_keeps_the_focus_when_the_server_goes_and_says_what_it_could_not_send(tmp_path: Path, browser: Browser) -> None:
+    again = "document.getElementById('again')"
+    with watched(tmp_path) as here:
+        look(browser, here.ctl("console").strip())
+        browser.wait_until(MAY)
+        port = urlsplit(here.url).port
+        assert port is not None
+        browser.evaluate("document.querySelector('[aria-label=\"Close all on /addone\"]').click()")
+    browser.wait_until(f"{STATE} === 'gone' && !{MAY}")
+    browser.evaluate("document.getElementById('goodbye').click()")
+    assert browser.evaluate(OUTCOME) == "Not closed: the server is not connected."
+    browser.evaluate(f"{again}.focus(), {again}.click()")
+    assert browser.evaluate(f"document.activeElement === {again} && !{again}.hidden")
+    with watched(tmp_path, port):
+        browser.wait_until(f"{STATE} === 'ready'")
+        assert browser.evaluate(f"document.activeElement === {again} && !{again}.hidden")
+        browser.evaluate("document.getElementById('hold').focus()")
+        browser.wait_until(f"{again}.hidden")
 
 
 def test_says_that_the_server_stops_and_finds_the_next_one(tmp_path: Path, browser: Browser) -> None:
