@@ -142,8 +142,11 @@ class First(TwistedProtocol, Waiter):
         asked = self._asked(head, path)
         found = self.server.candidates(asked, b"HTTP/1.1", self.server.switches(path))
         admission = self.server.admission
-        if admission.budgets is not None and found.found and admission.reserve(self._connection, asked, found):
-            return False  # there is no room, as is said in HTTP/1.1
+        if admission.budgets is not None and found.found:
+            room = admission.reserve(self._connection, asked, found)
+            if isinstance(room, Over):
+                return False  # as is said in HTTP/1.1
+            found = room
         answer = first_answer(asked, found) if found.found else None
         early = data[head.length :]
         if not isinstance(answer, Accept) or (early and answer.early is Early.REFUSE):

@@ -607,10 +607,15 @@ class Channel(HTTPChannel, Waiter):
         if self.server.draining and foretold is None:
             self._unavailable(request, found)
             return
-        over = self.server.admission.reserve(self.connection, asked, found) if foretold is None else None
-        if over is not None:
-            self._turn_away(request, found, over)
+        admission = self.server.admission
+        room = admission.reserve(self.connection, asked, found) if foretold is None else found
+        if isinstance(room, Over):
+            self._turn_away(request, found, room)
             return
+        if not room.found:
+            request.unclaimed(self.server.switches(request.path), room)
+            return
+        found = room
         self._decision = decision = Decision(
             asked,
             found,
@@ -619,6 +624,7 @@ class Channel(HTTPChannel, Waiter):
             self.transport.abortConnection,
             foretold,
             partial(self._settle, asked),
+            partial(admission.may_ask, asked),
         )
         self._optimisticEagerReadSize = early_bytes_for(found, self.limits.early_bytes)
         decision.start()

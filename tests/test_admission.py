@@ -17,8 +17,9 @@ from switchd.budgets import MOST_TURNED_AWAY, Bounds
 from switchd.config import Limits, Listen
 from switchd.factory import Assembly, Listener, Through
 from switchd.frames import CANCEL, ENHANCE_YOUR_CALM
-from switchd.interfaces import Early, Refuse
+from switchd.interfaces import Context, Early, Refuse
 from switchd.negotiation import Entry
+from switchd.protocols.h2c import H2c
 from switchd.routes import Routes
 from switchd.testing import Wire
 from tests.http2_client import Client, end_all
@@ -230,6 +231,50 @@ class TestPaths:
         last.send(SWITCH)
         assert statuses(last.take()) == [101]
 
+    @pytest.mark.parametrize("bounds", [Bounds(connections=1), Bounds(handshakes_per_second=1)])
+    def test_who_has_no_room_is_not_asked_and_the_next_one_is(self, bounds: Bounds) -> None:
+        one, two = Accepts(), Accepts()
+        entries = [
+            Entry("/shout", "one", (b"shout",), one, bounds=bounds),
+            Entry("/shout", "two", (b"cry",), two, bounds=bounds),
+        ]
+        site = Site(entries)
+        both = SWITCH.replace(b"Upgrade: shout", b"Upgrade: shout, cry")
+        found = []
+        for _ in range(3):
+            wire = site.connect()
+            wire.send(both)
+            found += statuses(wire.received)
+        assert found == [101, 101, 503]
+        assert (len(one.asked), len(two.asked)) == (1, 1)
+
+    @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+    def test_who_is_asked_after_another_has_room_or_is_passed_over(self, late: bool) -> None:
+        none, two = Says(lambda request, offer: succeed(None) if late else None), Accepts()
+        bounds = Bounds(connections=1)
+        entries = [
+            Entry("/shout", "one", (b"shout",), none, bounds=bounds),
+            Entry("/shout", "two", (b"cry",), two, bounds=bounds),
+        ]
+        site = Site(entries)
+        both = SWITCH.replace(b"Upgrade: shout", b"Upgrade: shout, cry")
+        found = []
+        for _ in range(3):
+            wire = site.connect()
+            wire.send(both)
+            found += statuses(wire.received)
+        assert found == [101, 200, 200]
+        assert len(two.asked) == 1
+        counted = site.factory.admission.budgets
+        assert counted is not None
+        assert [made.switched for made in counted._accounts.values() if made.scope == "path"] == [0, 1]
+
+    def test_two_tables_of_one_path_and_protocol_have_one_account(self) -> None:
+        bounds = Bounds(connections=2)
+        entries = [Entry("/shout", "shout", (b"shout",), Accepts(), bounds=bounds) for _ in range(2)]
+        site = Site(entries)
+        assert [switches(site.connect())[0] for _ in range(3)] == [101, 101, 503]
+
     def test_one_may_have_more_time_to_decide_than_the_others(self) -> None:
         entry = Entry("/shout", "shout", (b"shout",), Accepts(late=True), bounds=Bounds(switch_seconds=30))
         site = Site([entry], settings="[limits]\nswitch_seconds = 5")
@@ -240,6 +285,45 @@ class TestPaths:
         assert wire.received == b""
         site.clock.advance(1)
         wire.turn()
+        assert statuses(wire.received) == [503]
+
+
+H2C = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n"
+)
+
+
+class TestOptional:
+    """What a client offers that is as content with an ordinary answer."""
+
+    def site(self, **keywords: Any) -> tuple[Site, Heard]:
+        h2c = H2c(H2c.Options(), Context(None, "/", Path()))
+        entries = [Entry("/", "h2c", (b"h2c",), h2c, **keywords), Entry("/shout", "shout", (b"shout",), Accepts())]
+        site = Site(entries, settings=ONE_SWITCHED)
+        client_of(site).send(SWITCH)
+        return site, Heard(site)
+
+    def test_is_ignored_where_there_is_no_room(self) -> None:
+        site, heard = self.site()
+        wire = client_of(site)
+        for _ in range(3):
+            wire.send(H2C)
+        assert statuses(wire.received) == [200, 200, 200]
+        assert {(told.reason, told.offers) for told in heard.told(events.Ignored)} == {("over_budget", ("h2c",))}
+        assert heard.told(events.OverBudget) == []
+
+    def test_is_answered_together_with_what_is_not(self) -> None:
+        site, _ = self.site()
+        wire = client_of(site)
+        wire.send(SWITCH.replace(b"Upgrade: shout", b"Upgrade: h2c, shout"))
+        assert statuses(wire.received) == [503]
+
+    @pytest.mark.parametrize("key", ["require", "close"])
+    def test_is_answered_where_the_entry_says_what_becomes_of_it(self, key: str) -> None:
+        site, _ = self.site(**{key: True})
+        wire = client_of(site)
+        wire.send(H2C)
         assert statuses(wire.received) == [503]
 
 
@@ -565,6 +649,19 @@ class TestReload:
         first.reset()
         third.send(SWITCH)
         assert statuses(third.take()) == [101]
+
+    def test_a_decision_that_is_pending_is_counted_when_it_has_switched(self) -> None:
+        late = Accepts(late=True)
+        site = Site({"/late": late, "/shout": Accepts()})
+        wire = site.connect()
+        wire.send(SWITCH.replace(b"/shout", b"/late"))
+        reload(site, ONE_SWITCHED)
+        late.decide()
+        wire.turn()
+        assert statuses(wire.received) == [101]
+        assert switches(site.connect()) == [503]
+        wire.reset()
+        assert switches(site.connect()) == [101]
 
     def test_of_http2_both_are_the_connection_and_its_streams(self) -> None:
         entry = Entry("/", "shout", (b"shout",), Accepts())
