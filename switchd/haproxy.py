@@ -7,6 +7,7 @@ knows its inside; `tests/test_haproxy.py` fails when that changes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -43,7 +44,25 @@ class _Reader(V1Parser):
 
 
 class _Wrapper(HAProxyProtocolWrapper):
-    """See Twisted's; a header of version 1 may come in pieces."""
+    """See Twisted's; a header of version 1 may come in pieces, and somebody may be told when it is there.
+
+    Attributes:
+        named: Called then, before anything that has come behind it is read.
+    """
+
+    named: Callable[[], object] | None = None
+    _said: ProxyInfo | None = None
+
+    @property  # where Twisted's keeps what the header says
+    def _proxyInfo(self) -> ProxyInfo | None:  # type: ignore[override]
+        return self._said
+
+    @_proxyInfo.setter
+    def _proxyInfo(self, info: ProxyInfo | None) -> None:
+        self._said = info
+        if info is not None and self.named is not None:
+            named, self.named = self.named, None
+            named()
 
     def dataReceived(self, data: bytes) -> None:
         if self._parser is None and data.startswith(V1Parser.PROXYSTR[: len(data)]):
@@ -70,10 +89,12 @@ class Proxied:
         return self.endpoint.listen(WrappingFactory(protocolFactory))
 
 
-def is_awaited(transport: Any) -> bool:
-    """Whether a proxy is still to say whose connection this is: until then, it seems to be the proxy's."""
+def when_named(transport: Any, named: Callable[[], object]) -> bool:
+    """Have `named` called when a proxy has said whose connection this is. Whether it is still to: until then, it seems
+    to be the proxy's."""
     while isinstance(transport, ProtocolWrapper):
-        if isinstance(transport, HAProxyProtocolWrapper) and transport._proxyInfo is None:
+        if isinstance(transport, _Wrapper) and transport._proxyInfo is None:
+            transport.named = named
             return True
         transport = transport.transport
     return False

@@ -17,6 +17,7 @@ from switchd.budgets import MOST_TURNED_AWAY, Bounds
 from switchd.config import Limits, Listen
 from switchd.factory import Assembly, Listener, Through
 from switchd.frames import CANCEL, ENHANCE_YOUR_CALM
+from switchd.haproxy import WrappingFactory
 from switchd.interfaces import Context, Early, Refuse
 from switchd.negotiation import Entry
 from switchd.protocols.h2c import H2c
@@ -25,7 +26,7 @@ from switchd.testing import Wire
 from tests.http2_client import Client, end_all
 from tests.http2_client import site as http2_site
 from tests.serving import PLAIN, SWITCH, SWITCHED, Accepts, Says, Shout, Site, answers, statuses
-from tests.wires import KINDS, PROXY, Kind, TLSWire, client_tls
+from tests.wires import KINDS, PROXY, Kind, ProxiedTLSWire, TLSWire, client_tls
 
 ONE_SWITCHED = "[limits]\nswitched = 1"
 TWO_CONNECTIONS = "[limits]\nconnections = 2"
@@ -387,9 +388,47 @@ class TestPeers:
 
 
 def _wrapped(site: Site) -> Any:
-    from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
+    return WrappingFactory(site.factory)
 
-    return HAProxyWrappingFactory(site.factory)
+
+@pytest.mark.parametrize("kind", ["clear", "before TLS", "in TLS"])
+class TestBehindAProxy:
+    """Who a connection is of is known when the proxy has said so."""
+
+    def connected(self, site: Site, kind: str, *data: bytes) -> Wire:
+        if kind == "before TLS":
+            wire: Wire = TLSWire(site.factory, site.clock, first=PROXY)
+        elif kind == "in TLS":
+            wire = ProxiedTLSWire(site.factory, site.clock)
+        else:
+            wire = Wire(_wrapped(site), site.clock)
+            wire.send(PROXY)
+        for each in data if not wire.closed else ():
+            wire.send(each)
+        return wire
+
+    def test_who_says_nothing_after_that_is_counted(self, kind: str) -> None:
+        site = Site(settings="[peers]\nconnections = 1")
+        first, second = self.connected(site, kind), self.connected(site, kind)
+        second.send(PLAIN)
+        first.send(PLAIN)
+        assert (statuses(first.received), statuses(second.received)) == ([200], [429])
+
+    def test_there_are_never_many_who_are_turned_away(self, kind: str) -> None:
+        site = Site(settings="[peers]\nconnections = 1")
+        wires = [self.connected(site, kind) for _ in range(MOST_TURNED_AWAY + 5)]
+        for wire in wires:
+            wire.turn()
+        assert [wire.closed for wire in wires] == [False] * (MOST_TURNED_AWAY + 1) + [True] * 4
+        assert len(site.factory.connections) == MOST_TURNED_AWAY + 1
+        assert site.told(events.NoSession) == [], "that there is none is our doing"
+
+    def test_so_it_is_if_they_ask(self, kind: str) -> None:
+        site = Site(settings="[peers]\nconnections = 1")
+        wires = [self.connected(site, kind, PLAIN) for _ in range(MOST_TURNED_AWAY + 5)]
+        assert [statuses(wire.received) for wire in wires[:2]] == [[200], [429]]
+        assert [wire.received for wire in wires[MOST_TURNED_AWAY + 1 :]] == [b""] * 4
+        assert not any(wire.closed for wire in wires[: MOST_TURNED_AWAY + 1]) or "TLS" in kind
 
 
 class TestConnections:
@@ -477,6 +516,14 @@ class TestConnections:
         assert [wire.closed for wire in wires] == [False] * (MOST_TURNED_AWAY + 1) + [True] * 4
         wires[1].reset()
         assert not site.connect().closed
+
+    def test_that_one_has_come_to_no_tls_session_then_is_not_told(self) -> None:
+        site = Site(settings="[limits]\nconnections = 1")
+        wires = [TLSWire(site.factory, site.clock) for _ in range(MOST_TURNED_AWAY + 5)]
+        for wire in wires:
+            wire.turn()
+        assert sum(wire.closed for wire in wires) == 4
+        assert site.told(events.NoSession) == []
 
     def test_one_that_is_silent_is_closed_in_time(self) -> None:
         site = Site(settings="[limits]\nconnections = 1\nhead_seconds = 3")
