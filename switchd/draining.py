@@ -137,9 +137,11 @@ def _say_goodbye(connection: Connection, seconds: float, reactor: Any) -> float:
         if not protocol.finish():
             connection.ending = "idle"
         return seconds
-    connection.ending = "farewell"
     if connection.drain_seconds is not None:
         seconds = min(seconds, connection.drain_seconds)
+    if connection.ending == "farewell":
+        return seconds  # said already: it was idle, or somebody has it closed
+    connection.ending = "farewell"
     said = Deferred.fromCoroutine(_farewell(protocol, seconds))
     said.addErrback(lambda failure: _log.failure("{protocol!r} failed to drain", failure=failure, protocol=protocol))
     said.addCallback(lambda _: _close(connection, protocol, reactor))
