@@ -6,7 +6,7 @@ Most servers have no such bounds: then `budgets` is None and `binds` is False, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from ipaddress import ip_network
 from typing import Any
 
@@ -24,9 +24,11 @@ from switchd.budgets import (
     Budget,
     Budgets,
     Charge,
+    Key,
     Over,
     Path,
     Peers,
+    Scope,
 )
 from switchd.forwarded import Proxies
 from switchd.handover import bottom
@@ -132,6 +134,14 @@ class Admission:
             taken = [entry for entry in entries if entry.path == connection.route and any(map(entry.spelling, found))]
             if taken:
                 self._switched[connection] = counting.count(*where, _path(taken[0]))
+
+    def bounded(self, entries: Iterable[Entry]) -> Iterator[tuple[Scope, str, Key]]:
+        """What there may be no room for, as events tell it: in which scope, of which name, by which key."""
+        yield "server", "", "connections"
+        if self.pressure.most:
+            yield "server", "", "memory_bytes"
+        if self.budgets is not None:
+            yield from self.budgets.bounded(map(_path, entries))
 
     def raise_descriptors(self, most: int | None = None) -> None:
         """Have file descriptors for as many connections as there may be, and no more connections than those are for.
@@ -258,8 +268,8 @@ class Admission:
         listener, idle = connection.listener, bounds.idle_seconds
         if connection.drain_seconds is None:
             connection.drain_seconds = listener.drain_seconds
-        if bounds.buffered_bytes is not None:
-            bottom(connection.transport).buffered_bytes = bounds.buffered_bytes
+        most = bounds.buffered_bytes
+        bottom(connection.transport).buffered_bytes = listener.limits.buffered_bytes if most is None else most
         seconds = listener.limits.idle_seconds if idle is None else idle
         if seconds:
             self.may_idle[connection] = seconds

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Literal
 
@@ -279,6 +279,15 @@ def _network(ip: IPv4Address | IPv6Address, prefix: int) -> Network:
     return ip_network((int(ip), prefix) if ip.version == 6 else ip, strict=False)
 
 
+def _bounded(scope: Scope, name: str, budget: Budget) -> Iterator[tuple[Scope, str, Key]]:
+    if budget.connections:
+        yield scope, name, "connections"
+    if budget.switched:
+        yield scope, name, "connections" if scope == "path" else "switched"
+    if budget.handshakes_per_second:
+        yield scope, name, "handshakes_per_second"
+
+
 def _first_over(accounts: tuple[Account, ...], now: float) -> Over | None:
     """Where there is no room for another switch; None: there is, everywhere."""
     for account in accounts:
@@ -336,6 +345,19 @@ class Budgets:
         self._names.clear()
         for account in self._clients.values():
             account.budget = peers.budget
+
+    def bounded(self, paths: Iterable[Path]) -> Iterator[tuple[Scope, str, Key]]:
+        """Where anything is bounded: the scope, the name, and by which key.
+
+        Args:
+            paths: Those that there are.
+        """
+        yield from _bounded("server", "", self._server.budget)
+        for name, budget in self.listeners.items():
+            yield from _bounded("listener", name, budget)
+        for _, name, budget in paths:
+            yield from _bounded("path", name, budget)
+        yield from _bounded("peer", "", self.peers.budget)
 
     def connect(self, listener: str, address: Any) -> Charge | Over:
         """A connection has come.

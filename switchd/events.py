@@ -322,9 +322,14 @@ class OverBudget:
 
     level = LogLevel.warn
     text = (
-        "{event.id} {event.peer} turned away with {event.status}: over the budget {event.key} of the {event.place}"
+        "{event.id} {event.peer} {event.fate}: over the budget {event.key} of the {event.place}"
         " ({event.unlogged} more since this was last said)"
     )
+
+    @property
+    def fate(self) -> str:
+        """What has become of it."""
+        return f"turned away with {self.status}" if self.status else "cut off without an answer"
 
     @property
     def place(self) -> str:

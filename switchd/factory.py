@@ -539,6 +539,8 @@ class SwitchFactory(Site):
         if settings is None:
             # Agreed on by ALPN, which opens no stream for an answer: the client asks again, on one of its own.
             self._became(connection, b"h2", asked.path)
+            if self.admission.binds:
+                self.admission.bind(connection)
             return http2.Session(self, connection)
         return http2.Session(self, connection, asked, settings)
 

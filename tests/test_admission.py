@@ -17,6 +17,7 @@ from switchd.budgets import MOST_TURNED_AWAY, Bounds
 from switchd.config import Limits, Listen
 from switchd.factory import Assembly, Listener, Through
 from switchd.frames import CANCEL, ENHANCE_YOUR_CALM
+from switchd.handover import handover
 from switchd.haproxy import WrappingFactory
 from switchd.interfaces import Context, Early, Refuse
 from switchd.negotiation import Entry
@@ -206,10 +207,7 @@ class TestPaths:
             """Speaks HTTP again."""
 
             def connectionMade(self) -> None:
-                from switchd.handover import handover
-
-                channel = back.session.resume_http()
-                handover(self.transport, channel)
+                handover(self.transport, back.session.resume_http())
 
         back = Accepts(Back)
         bounds = Bounds(connections=1)
@@ -514,6 +512,8 @@ class TestConnections:
         site = Site(settings="[limits]\nconnections = 1")
         wires = [site.connect() for _ in range(MOST_TURNED_AWAY + 5)]
         assert [wire.closed for wire in wires] == [False] * (MOST_TURNED_AWAY + 1) + [True] * 4
+        said = [event.text.format(event=event) for event in site.told(events.OverBudget)]
+        assert "cut off without an answer: over the budget connections of the server" in said[0]
         wires[1].reset()
         assert not site.connect().closed
 
@@ -669,6 +669,8 @@ class TestTheLog:
         flood()
         site.clock.advance(0.1)
         flood()
+        said = [event.text.format(event=event) for event in site.told(events.OverBudget)]
+        assert " turned away with 503: over the budget switched of the server (99 more " in said[1]
         logged = [event.unlogged for event in site.told(events.OverBudget)]
         assert logged == [0, 99]
         assert len(heard.told(events.OverBudget)) == 150
@@ -771,6 +773,21 @@ class TestListeners:
         (connection,) = site.factory.connections
         assert connection.drain_seconds == seconds
 
+    def test_so_it_has_for_http2_that_was_agreed_on_behind_a_switch(self) -> None:
+        class Back(Shout):
+            def connectionMade(self) -> None:
+                handover(self.transport, back.session.resume_http(b"h2"))
+
+        back = Accepts(Back)
+        site = Site([Entry("/shout", "shout", (b"shout",), back, drain_seconds=5.0)])
+        table = Listen("tcp:1", drain_seconds=2.0)
+        site.factory.admission.allow(evolve(_configuration(), listen=(table,)), site.factory.entries)
+        wire = client_of(site, listener=Listener("tcp:1", site.factory.listener.limits, 2.0))
+        wire.send(SWITCH)
+        (connection,) = site.factory.connections
+        assert (connection.stack, connection.drain_seconds) == (("shout", "h2"), 2.0)
+        wire.reset()
+
     def test_so_it_has_for_http2(self) -> None:
         site = http2_site()
         table = Listen("tcp:1", limits=Limits(idle_seconds=7.0))
@@ -794,6 +811,24 @@ class TestUnsent:
         assert wire.transport.buffered_bytes == 200000
         wire.send(SWITCH)
         assert wire.transport.buffered_bytes == 7
+
+    def test_what_a_path_says_holds_for_what_has_switched_there_only(self) -> None:
+        class Back(Shout):
+            def connectionMade(self) -> None:
+                handover(self.transport, back.session.resume_http())
+
+        back = Accepts(Back)
+        entries = [
+            Entry("/back", "back", (b"shout",), back, bounds=Bounds(buffered_bytes=7, idle_seconds=5)),
+            Entry("/shout", "shout", (b"shout",), Accepts()),
+        ]
+        site = Site(entries, settings=self.SETTINGS)
+        wire: Any = site.connect()
+        wire.send(SWITCH.replace(b"/shout", b"/back"))
+        assert wire.transport.buffered_bytes == 7
+        wire.send(SWITCH)
+        assert wire.transport.buffered_bytes == 200000
+        assert site.factory.admission.may_idle == {}
 
     @pytest.mark.parametrize(("bounds", "most"), [(Bounds(), 200000), (Bounds(buffered_bytes=300000), 300000)])
     def test_a_stream_with_more_is_aborted(self, bounds: Bounds, most: int) -> None:
