@@ -403,18 +403,15 @@ class Budgets:
         if before is not None:
             before.give_back()
         now = self._now()
-        over = _first_over(accounts, now)
-        full = 0
-        for full, path in enumerate(() if over is not None else paths):
-            account = self._path(path)
-            over = account.another_switch(now)
-            if over is None:
-                accounts = (*accounts, account)
-                break
+        on_paths = [self._path(path) for path in paths]
+        overs = [account.another_switch(now) for account in on_paths]
+        full = overs.index(None) if None in overs else 0
+        over = _first_over(accounts, now) or (overs[full] if overs else None)
         if over is not None:
             if before is not None:
                 before.take()
             return over
+        accounts = (*accounts, *on_paths[full : full + 1])
         for account in accounts:
             account.shake_hands(now)
         self._pending[request] = Charge(accounts, "switched"), before

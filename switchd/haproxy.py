@@ -54,7 +54,7 @@ class _Wrapper(HAProxyProtocolWrapper):
     _said: ProxyInfo | None = None
 
     @property  # where Twisted's keeps what the header says
-    def _proxyInfo(self) -> ProxyInfo | None:  # type: ignore[override]
+    def _proxyInfo(self) -> ProxyInfo | None:
         return self._said
 
     @_proxyInfo.setter

@@ -265,8 +265,8 @@ class ISwitchPlugin(Interface):
 
 
 class IDrain(Interface):
-    """Optional, for the built protocol: a farewell in its own language, at shutdown, or when its connection is idle or is
-    closed by whoever runs the server; once."""
+    """Optional, for the built protocol: a farewell in its own language, at shutdown, or when its connection is idle or
+    is closed by whoever runs the server; once."""
 
     def drain(seconds: float) -> Awaitable[None] | None:
         """Say goodbye.

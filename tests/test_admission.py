@@ -24,6 +24,7 @@ from switchd.negotiation import Entry
 from switchd.protocols.h2c import H2c
 from switchd.routes import Routes
 from switchd.testing import Wire
+from switchd.transports.backlog import LOOK_SECONDS
 from tests.http2_client import Client, end_all
 from tests.http2_client import site as http2_site
 from tests.serving import PLAIN, SWITCH, SWITCHED, Accepts, Says, Shout, Site, answers, statuses
@@ -840,24 +841,50 @@ class TestUnsent:
         first, second = switch.built
         first.transport.write(bytes(most))
         second.transport.write(bytes(most))
-        second.transport.write(b"x")
+        second.transport.write(bytes(65_536))  # as much as may be under way
         client.let_pass(0)
+        assert client.site.told(events.Ended) == [], "it may yet be taken"
+        client.let_pass(LOOK_SECONDS)
         assert (few.reset, many.reset) == (None, CANCEL)
         assert len(second.reasons) == 1
         (ended,) = client.site.told(events.Ended)
         assert (ended.by, ended.why) == ("server", "too much unsent")
+
+    def test_a_stream_that_is_read_may_have_more(self) -> None:
+        switch = Accepts()
+        entries = [Entry("/", "shout", (b"shout",), switch)]
+        client = Client(http2_site(settings="[limits]\nbuffered_bytes = 1000", entries=entries))
+        tunnel = client.tunnel()
+        (shout,) = switch.built
+        shout.transport.write(bytes(60_000))
+        client.let_pass(0)
+        client.let_pass(LOOK_SECONDS)
+        assert (len(tunnel.body), tunnel.reset) == (60_000, None)
+
+    def test_one_that_gets_ever_more_is_cut_off_at_once(self) -> None:
+        switch = Accepts()
+        entries = [Entry("/", "shout", (b"shout",), switch)]
+        client = Client(http2_site(settings=self.SETTINGS, entries=entries), credit=0)
+        tunnel = client.tunnel()
+        client.reads = False
+        (shout,) = switch.built
+        for _ in range(3):
+            shout.transport.write(bytes(200_001))
+            client.let_pass(0)
+        assert tunnel.reset == CANCEL
 
     def test_an_answer_that_is_longer_is_cut_off_in_http2(self) -> None:
         class Long(Resource):
             isLeaf = True
 
             def render_GET(self, request: Any) -> bytes:
-                return bytes(200001)
+                return bytes(200_000 + 65_536)
 
         client = Client(http2_site(Long(), settings=self.SETTINGS), credit=0)
         client.reads = False
         answer = client.get()
         client.let_pass(0)
+        client.let_pass(LOOK_SECONDS)
         assert answer.reset == CANCEL
         assert len(client.site.told(events.Overflowed)) == 1
 
