@@ -853,13 +853,13 @@ class TestUnsent:
     def test_a_stream_that_is_read_may_have_more(self) -> None:
         switch = Accepts()
         entries = [Entry("/", "shout", (b"shout",), switch)]
-        client = Client(http2_site(settings="[limits]\nbuffered_bytes = 1000", entries=entries))
+        client = Client(http2_site(settings="[limits]\nbuffered_bytes = 100_000", entries=entries))
         tunnel = client.tunnel()
         (shout,) = switch.built
-        shout.transport.write(bytes(60_000))
+        shout.transport.write(bytes(300_000))
         client.let_pass(0)
         client.let_pass(LOOK_SECONDS)
-        assert (len(tunnel.body), tunnel.reset) == (60_000, None)
+        assert (len(tunnel.body), tunnel.reset) == (300_000, None)
 
     def test_one_that_gets_ever_more_is_cut_off_at_once(self) -> None:
         switch = Accepts()
