@@ -12,12 +12,13 @@ from typing import Any, cast
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, ISSLTransport
+from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory, ISSLTransport
 from twisted.internet.protocol import Factory
 from twisted.python import log
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
+from zope.interface import implementer
 
 from switchd import (
     access,
@@ -200,6 +201,7 @@ class Connection:
         self._lost(self, reason)
 
 
+@implementer(IProtocolNegotiationFactory)
 class Through(Factory):
     """What a listener leads to: HTTP/1.1 that can switch.
 
@@ -217,6 +219,10 @@ class Through(Factory):
     def buildProtocol(self, addr: IAddress | None) -> First:
         """The protocol that gets a connection's first bytes."""
         return self._factory.first(self._listener)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """For ALPN."""
+        return self._factory.acceptableProtocols()
 
     def doStart(self) -> None:
         """See `IProtocolFactory`."""

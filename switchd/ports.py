@@ -14,11 +14,11 @@ from typing import Any
 
 from attrs import define
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Port
 from twisted.protocols.tls import TLSMemoryBIOFactory
-from zope.interface import directlyProvides, providedBy
+from zope.interface import directlyProvides, implementer, providedBy
 
 from switchd import events
 from switchd.changes import match
@@ -51,6 +51,7 @@ def _plainly(cause: BaseException) -> str:
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
+@implementer(IProtocolNegotiationFactory)
 class Door(Factory):
     """What a port has as its factory, as long as it is open.
 
@@ -72,6 +73,10 @@ class Door(Factory):
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """See `IProtocolFactory`."""
         return self._inside.buildProtocol(addr)
+
+    def acceptableProtocols(self) -> Any:
+        """For ALPN, if the endpoint sees to TLS by itself. Without an answer Twisted turns away whoever offers any."""
+        return self._inside.acceptableProtocols()
 
     def doStart(self) -> None:
         """See `IProtocolFactory`."""

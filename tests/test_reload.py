@@ -94,6 +94,18 @@ async def says(client: Client, data: bytes, answer: bytes) -> None:
     assert answer in client.received
 
 
+async def agreed(port: Any, authority: Certificate, names: Sequence[bytes], first: bytes = b"") -> bytes | None:
+    """What is agreed on with a client that speaks these protocols; None if there is no session."""
+    options = optionsForClientTLS("localhost", authority, acceptableProtocols=names)
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+    client: Client = await connectProtocol(wrapClientTLS(options, endpoint), Client())
+    client.transport.write(first + GET)
+    await client.until(lambda: bool(client.received) or client.closed)
+    name: bytes | None = client.transport.negotiatedProtocol
+    client.transport.abortConnection()
+    return name if client.received else None
+
+
 async def certificate_of(port: Any, authority: Certificate) -> bytes:
     """The certificate that a client is shown, whose authority it trusts."""
     options = optionsForClientTLS("localhost", authority)
@@ -296,6 +308,24 @@ class TestCertificates:
             assert service.ports == (port,)
             after = Certificate.loadPEM(authority.pem)
             assert await certificate_of(port, after) == Certificate.loadPEM(other).dumpPEM()
+
+    @pytest.mark.parametrize("kind", ["table", "ssl"])
+    @with_reactor
+    async def test_what_is_spoken_in_tls_is_agreed_on(self, operator: Operator, tmp_path: Path, kind: str) -> None:
+        authority = Certificate.loadPEM(write_certificate(tmp_path)[1].read_bytes())
+        text = self.tables(kind, tmp_path)
+        async with running(operator, text) as service:
+            for _ in range(2):
+                (port,) = service.ports
+                assert await agreed(port, authority, [b"h2", b"http/1.1"]) == b"h2"
+                assert await agreed(port, authority, [b"http/1.1"]) == b"http/1.1"
+                await operator.reload(text)
+
+    @with_reactor
+    async def test_behind_the_header_of_a_proxy_it_is_http1(self, operator: Operator, tmp_path: Path) -> None:
+        authority = Certificate.loadPEM(write_certificate(tmp_path)[1].read_bytes())
+        async with running(operator, self.tables("ssl", tmp_path).replace('"ssl', '"haproxy:ssl')) as service:
+            assert await agreed(service.ports[0], authority, [b"h2", b"http/1.1"], PROXY) == b"http/1.1"
 
     @with_reactor
     async def test_of_no_use_change_nothing(self, operator: Operator, tmp_path: Path) -> None:
