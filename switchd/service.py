@@ -67,7 +67,8 @@ class SwitchService(Service):
         self._has_opened = False
         self._failed: StartUpError | None = None
         self._upkeep = Upkeep(self.factory, reactor)
-        self._give_back_hangup: Callable[[], None] = lambda: None
+        self._given_back: list[Callable[[], None]] = []  # what gives signals back
+        self._hurried: Deferred[None] = Deferred()
 
     @property
     def ports(self) -> tuple[IListeningPort, ...]:
@@ -107,6 +108,7 @@ class SwitchService(Service):
         opening.addCallback(self._opened).addErrback(self._cannot_open)
         if self._failed is not None:
             raise self._failed
+        self._given_back.append(signals.on_hangup(self._reactor, self._hang_up))
 
     def _opened(self, changes: _Changes) -> None:
         self._use(changes)
@@ -125,8 +127,7 @@ class SwitchService(Service):
             self._reactor.stop()
 
     def startService(self) -> None:
-        """From here on we are who we shall be: the control socket is theirs. SIGHUP has the configuration read again,
-        and what is served is looked after.
+        """From here on we are who we shall be: the control socket is theirs. What is served is looked after.
 
         The service manager is told once the reactor runs, as only then a signal finds its handler.
 
@@ -141,9 +142,13 @@ class SwitchService(Service):
             raise self._failed
         super().startService()
         self._upkeep.start()
-        self._give_back_hangup = signals.on_hangup(self._reactor, self._hang_up)
         notify.watchdog(self._reactor)
-        self._reactor.callLater(0, self._tell_if_ready)
+        self._reactor.callLater(0, self._runs)
+
+    def _runs(self) -> None:
+        if self.running:
+            self._given_back.append(signals.on_another(self._reactor, lambda: not self.running, self._hurry))
+        self._tell_if_ready()
 
     def _tell_if_ready(self) -> None:
         if not self._why_not_ready():
@@ -207,10 +212,10 @@ class SwitchService(Service):
         return outcome
 
     async def _reload(self) -> events.Reloaded | events.NotReloaded:
-        notify.reloading()
         before = self._assembly.config
         if self._load is None or not self.running:
             return events.NotReloaded(before.file, "the server stops" if self._load else "it is not read from a file")
+        notify.reloading()
         try:
             assembly = assemble(*self._load(), self._reactor, self._assembly)
             changes = await self._open(assembly)
@@ -239,29 +244,34 @@ class SwitchService(Service):
     # The end
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, then drain. A further signal cuts that short.
+        """Stop listening, then drain. A further signal cuts that short; at SIGHUP nothing is read any more.
 
         The listener of `[admin]` tells about it, and is closed last.
         """
         super().stopService()
         self._upkeep.stop()
-        self._give_back_hangup()
         notify.stopping(self._assembly.config.limits.shutdown_seconds)
         self.factory.draining = True
         stopped = self._public.close()
-        give_back = signals.on_another(self._reactor, self._hurry)
         # Whoever has come before us is served: in this one turn what the system has received of them is read.
         drained = deferLater(self._reactor, 0).addCallback(lambda _: self._drain())
         everything = DeferredList([*stopped, drained], consumeErrors=True)
-        everything.addCallback(lambda results: give_back())
-        return everything.addCallback(lambda _: self._private.stop())
+        everything.addCallback(lambda results: self._private.stop())
+        return everything.addCallback(self._give_back)
 
     def _drain(self) -> Deferred[None]:
-        return drain(self.factory, self._assembly.config.limits.shutdown_seconds, self._reactor)
+        drained = drain(self.factory, self._assembly.config.limits.shutdown_seconds, self._reactor)
+        self._hurried.addCallback(lambda _: cut(self.factory.connections))
+        return drained
 
     def _hurry(self) -> None:
-        _log.warn("stopped once more: what is left of the connections is cut")
-        cut(self.factory.connections)
+        if not self._hurried.called:
+            _log.warn("stopped once more: what is left of the connections is cut")
+            self._hurried.callback(None)
+
+    def _give_back(self, _: None) -> None:
+        for give_back in self._given_back:
+            give_back()
 
 
 _Changes = tuple[Change, Change]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -40,14 +41,19 @@ class Operator:
         self.file = folder / "switchd.toml"
         self.service: Any = None
 
-    def start(self, text: str, listen: Sequence[str] = ()) -> Any:
-        """The service, started."""
+    def make(self, text: str, listen: Sequence[str] = ()) -> Any:
+        """The service."""
 
         def load() -> config.Outcome:
             return config.load(str(self.file), listen)
 
         self.file.write_text(text)
         self.service = SwitchService(assemble(*load(), reactor), reactor, load)
+        return self.service
+
+    def start(self, text: str, listen: Sequence[str] = ()) -> Any:
+        """The same, started."""
+        self.make(text, listen)
         self.service.privilegedStartService()
         self.service.startService()
         return self.service
@@ -476,6 +482,27 @@ class TestOrder:
         assert await operator.reload(TCP + TCP) == events.NotReloaded(str(operator.file), "the server stops")
         await stopped
         assert service.ports == ()
+
+    @with_reactor
+    async def test_a_hangup_is_heard_from_when_it_listens_until_it_has_ended(
+        self, operator: Operator, told: list[events.Event]
+    ) -> None:
+        others: list[int] = []
+        before = signal.signal(signal.SIGHUP, lambda number, frame: others.append(number))
+        service = operator.make(TCP)
+        service.privilegedStartService()
+        signal.raise_signal(signal.SIGHUP)
+        service.startService()
+        client = await connected(service.ports[0], GET)
+        assert len([event for event in told if isinstance(event, events.Reloaded)]) == 1
+        stopped = service.stopService()
+        signal.raise_signal(signal.SIGHUP)
+        await stopped
+        assert events.NotReloaded(str(operator.file), "the server stops") in told
+        assert others == []
+        signal.raise_signal(signal.SIGHUP)
+        assert others == [signal.SIGHUP]
+        signal.signal(signal.SIGHUP, before)
 
     @with_reactor
     async def test_nor_is_there_without_a_file(self, operator: Operator) -> None:
