@@ -53,7 +53,7 @@ def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None
     factory.tell(events.Draining(len(connections), switched, seconds))
     new = {connection for connection in connections if isinstance(connection.protocol, First)}
     for connection in new:
-        connection.ending = "answered"  # if it asks
+        connection.ending = "idle"  # unless it asks
     deadlines = _tell(factory, connections - new, seconds, reactor)
     first_seconds = min(FIRST_SECONDS, seconds)
 

@@ -262,6 +262,17 @@ class TestEndings:
         assert site.told(Draining) == [Draining(5, 3, 10)]
         assert site.told(Drained) == [Drained(seconds=10, idle=1, answered=1, farewell=1, cut=1, lost=1)]
 
+    def test_of_who_has_asked_for_nothing_and_leaves_is_idle(self) -> None:
+        site = Site()
+        silent, asks = site.connect(), site.connect()
+        drained(site)
+        silent.half_close()
+        asks.send(PLAIN)
+        asks.half_close()
+        assert silent.closed
+        site.clock.advance(FIRST_SECONDS)
+        assert site.told(Drained) == [Drained(seconds=0, idle=1, answered=1)]
+
     def test_of_nothing_are_none(self) -> None:
         site = Site()
         drained(site)
