@@ -111,9 +111,10 @@ def dismiss(connections: Iterable[Connection]) -> None:
     """Close those that speak HTTP, each after what it is being answered: nobody listens any more where they came in.
 
     What has switched stays, and so do the streams of HTTP/2 that are open. Who has not asked for anything yet has
-    something to ask.
+    something to ask, and leaves when that is answered; as does what switches back to HTTP.
     """
     for connection in tuple(connections):
+        connection.listener.is_closed = True
         match connection.protocol:
             case Channel() as channel:
                 channel.finish(patiently=True)

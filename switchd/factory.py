@@ -131,20 +131,24 @@ def _log_path(configuration: config.Config) -> str | None:
     return None if log in ("", "-") else str(configuration.folder / log)
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Listener:
     """Where connections come in, and what they may take. Who came before it was exchanged keeps the one before.
+
+    It is that of one port, whatever that is called.
 
     Attributes:
         name: Its endpoint, as configured; "" for what no `[[listen]]` is about.
         limits: The limits.
         drain_seconds: How long what has switched may take to say goodbye, if its `[[switch]]` does not say. None: as
             long as there is.
+        is_closed: Whether nobody listens there any more: HTTP ends with the next answer.
     """
 
     name: str
     limits: config.Limits
     drain_seconds: float | None = None
+    is_closed: bool = False
 
 
 @define(eq=False)
@@ -179,6 +183,11 @@ class Connection:
     ending: events.Ending | None = None
     left: bool = False
     way: Way | None = None
+
+    @property
+    def port(self) -> Any:
+        """The listening port that has accepted it; None if it came by none, as a stream of HTTP/2 does."""
+        return getattr(bottom(self.transport), "server", None)
 
     @property
     def client(self) -> IAddress:
@@ -373,7 +382,11 @@ class SwitchFactory(Site):
         self._listeners += (listener,)
 
     def listen_to_closing(self, closing: Callable[[Any], object]) -> None:
-        """Have `closing` called with what carries each connection that comes from now on, just before it is closed."""
+        """Have `closing` called with what carries each connection, just before it is closed."""
+        if not self._closing:
+            for connection in self.connections:
+                if connection.port is not None:
+                    before_lost(bottom(connection.transport), self._is_closing)
         self._closing += (closing,)
 
     def _is_closing(self, transport: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve
 from twisted.application.service import Service
@@ -20,12 +20,14 @@ from switchd import config, events, notify, signals
 from switchd.certificates import secured
 from switchd.changes import match, say_the_same
 from switchd.draining import cut, dismiss, drain
-from switchd.errors import ConfigurationError
+from switchd.errors import ConfigurationError, SwitchdError
 from switchd.factory import Assembly, Listener, SwitchFactory, Through, assemble
+from switchd.inherited import IInherited
 from switchd.listeners import Prepared
 from switchd.overview import Overview
 from switchd.ports import CannotListen, Change, Ports, described
 from switchd.private import Private
+from switchd.schema import in_words
 from switchd.upkeep import Upkeep
 
 FD_SETSIZE = 1024
@@ -135,7 +137,7 @@ class SwitchService(Service):
             StartUpError: The control socket cannot be opened.
         """
         try:
-            self._private.open_control(self._assembly)
+            self._private.use_control(self._private.control_of(self._assembly))
         except CannotListen:
             self._cannot_open(Failure())
         if self._failed is not None:
@@ -165,8 +167,9 @@ class SwitchService(Service):
         public = await self._public.change(assembly.listeners, partial(self._way_in, assembly))
         try:
             private = await self._private.change(assembly)
-        except CannotListen as error:
-            if assembly.config.admin != self._assembly.config.admin:
+        except BaseException as error:
+            is_new = assembly.config.admin.endpoint != self._assembly.config.admin.endpoint
+            if is_new or not isinstance(error, CannotListen):
                 public.undo()
                 raise
             # At the start, and from then on: clients are served also by a server that those who run it cannot ask.
@@ -188,11 +191,14 @@ class SwitchService(Service):
             events.log(events.Listening(described(port)))
         if public.ended:
             # In this turn what the system has received of them is read, as at the end.
-            self._reactor.callLater(0, self._dismiss, {one.name for one in public.ended})
-        return [*map(_seen_to, closing), *map(_seen_to, self._private.use(private))]
+            self._reactor.callLater(0, self._dismiss, [one.port for one in public.ended])
+        for one in public.ended:
+            if IInherited.providedBy(one.port):
+                events.log(events.Unserved(one.name))
+        return [*map(_seen_to, closing), *map(_seen_to, self._private.use(private, self._assembly))]
 
-    def _dismiss(self, closed: set[str]) -> None:
-        dismiss(one for one in self.factory.connections if one.listener.name in closed)
+    def _dismiss(self, closed: list[IListeningPort]) -> None:
+        dismiss(one for one in self.factory.connections if one.port in closed)
 
     # Reload
 
@@ -203,43 +209,54 @@ class SwitchService(Service):
     def reload(self) -> Deferred[events.Reloaded | events.NotReloaded]:
         """Read the configuration again, and use it, or else change nothing. The log is told how it went."""
         reloading = self._one_at_a_time.run(Deferred.fromCoroutine, self._reload())
-        reloading.addCallback(self._told)
-        return reloading
+        return reloading.addErrback(self._not_reloaded).addCallback(self._tell)
 
-    def _told(self, outcome: events.Reloaded | events.NotReloaded) -> events.Reloaded | events.NotReloaded:
+    def _not_reloaded(self, failure: Failure) -> events.NotReloaded:
+        why = failure.getErrorMessage()
+        if not failure.check(ConfigurationError, CannotListen, _CannotReload):
+            _log.failure("reading the configuration again has failed", failure=failure)
+            why = f"{in_words(cast(BaseException, failure.value))}; the traceback is in the log"
+        return events.NotReloaded(self._assembly.config.file, why)
+
+    def _tell(self, outcome: events.Reloaded | events.NotReloaded) -> events.Reloaded | events.NotReloaded:
         self.factory.tell(outcome)
         self._tell_if_ready()
         return outcome
 
-    async def _reload(self) -> events.Reloaded | events.NotReloaded:
-        before = self._assembly.config
-        if self._load is None or not self.running:
-            return events.NotReloaded(before.file, "the server stops" if self._load else "it is not read from a file")
+    async def _reload(self) -> events.Reloaded:
+        """Raises whatever is the reason not to. Nothing has been changed then."""
+        if self._load is None:
+            raise _CannotReload("it is not read from a file")
+        if not self.running:
+            raise _CannotReload("the server stops")
         notify.reloading()
+        before = self._assembly.config
+        assembly = assemble(*self._load(), self._reactor, self._assembly)
+        changes = await self._open(assembly)
         try:
-            assembly = assemble(*self._load(), self._reactor, self._assembly)
-            changes = await self._open(assembly)
-        except (ConfigurationError, CannotListen) as error:
-            return events.NotReloaded(before.file, str(error))
-        why_not = self._adopt(assembly)
-        if why_not:
+            self._adopt(assembly)
+        except BaseException:
             for change in changes:
                 change.undo()
-            return events.NotReloaded(before.file, why_not)
+            raise
         await DeferredList(self._use(changes))
         return _compared(before, assembly.config)
 
-    def _adopt(self, assembly: Assembly) -> str:
-        """Serve by another configuration. Returns why that cannot be, or ""."""
+    def _adopt(self, assembly: Assembly) -> None:
+        """Serve by another configuration."""
         if not self.running:
-            return "the server stops"
+            raise _CannotReload("the server stops")
+        control = self._private.control_of(assembly)
         try:
             self.factory.use(assembly)
-        except OSError as error:
-            return f"the access log cannot be opened: {error.strerror}"
+        except BaseException as error:
+            self._private.forget(control)
+            if not isinstance(error, OSError):
+                raise
+            raise _CannotReload(f"the access log cannot be opened: {error.strerror}") from error
+        self._private.use_control(control)
         self.factory.admission.raise_descriptors(_descriptors(self._reactor))
         self._assembly = assembly
-        return ""
 
     # The end
 
@@ -257,7 +274,7 @@ class SwitchService(Service):
         drained = deferLater(self._reactor, 0).addCallback(lambda _: self._drain())
         everything = DeferredList([*stopped, drained], consumeErrors=True)
         everything.addCallback(lambda results: self._private.stop())
-        return everything.addCallback(self._give_back)
+        return everything.addCallback(lambda _: self._give_back())
 
     def _drain(self) -> Deferred[None]:
         drained = drain(self.factory, self._assembly.config.limits.shutdown_seconds, self._reactor)
@@ -269,9 +286,13 @@ class SwitchService(Service):
             _log.warn("stopped once more: what is left of the connections is cut")
             self._hurried.callback(None)
 
-    def _give_back(self, _: None) -> None:
+    def _give_back(self) -> None:
         for give_back in self._given_back:
             give_back()
+
+
+class _CannotReload(SwitchdError):
+    """Why the configuration cannot be read again, or used."""
 
 
 _Changes = tuple[Change, Change]
@@ -294,6 +315,8 @@ def _compared(before: config.Config, now: config.Config) -> events.Reloaded:
         others.append("listen.tls")
     if any(one.limits != other.limits for one, other in listen.kept):
         others.append("listen.limits")
+    if any(one.drain_seconds != other.drain_seconds for one, other in listen.kept):
+        others.append("listen.drain_seconds")
     if http.added or http.ended:
         others.append("http")
     return events.Reloaded(

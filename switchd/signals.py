@@ -48,7 +48,7 @@ def on_another(reactor: Any, is_stopping: Callable[[], bool], hurry: Callable[[]
     Returns:
         What gives the signals back to the reactor.
     """
-    ours = {
+    ours: dict[int, Any] = {
         number: handler
         for number, handler in (
             (signal.SIGINT, getattr(reactor, "sigInt", None)),
