@@ -118,10 +118,15 @@ def assemble(
 
 
 def _log_mistakes(configuration: config.Config) -> Iterator[Mistake]:
-    """Found now, as a log that cannot be opened would look like a port that cannot be listened on."""
-    log = configuration.server.access_log
-    folder = (configuration.folder / log).parent
-    if log not in ("", "-") and not os.access(folder, os.W_OK):
+    """Found now, with all the others."""
+    path = _log_path(configuration)
+    if path is None:
+        return
+    folder = os.path.dirname(path)
+    if os.path.exists(path):
+        if not (os.path.isfile(path) and os.access(path, os.W_OK)):
+            yield Mistake("server.access_log", f"{path} is no file that can be written to")
+    elif not os.access(folder, os.W_OK):
         yield Mistake("server.access_log", f"{folder} is no folder that can be written to")
 
 
@@ -256,6 +261,7 @@ class SwitchFactory(Site):
         draining: Whether the server stops: requests that have begun are answered, and nothing is switched any more.
         endings: How many connections have ended in which way since then.
         admission: Who is let in.
+        opens_log: Whether the access log is opened as soon as somebody listens. If not, it is by `open_log`.
     """
 
     noisy = False
@@ -283,6 +289,7 @@ class SwitchFactory(Site):
         self._requests = count(1)
         self._waiting: list[Deferred[None]] = []
         self.admission = Admission(self.connections, reactor.seconds, assembly.pressure, publish, self._tell)
+        self.opens_log = True
         self._use(assembly)
 
     def use(self, assembly: Assembly) -> None:
@@ -364,6 +371,22 @@ class SwitchFactory(Site):
         """See `Site`."""
         if self._logs_access:
             super().log(request)
+
+    def startFactory(self) -> None:
+        """See `Site`."""
+        path, self.logPath = self.logPath, self.logPath if self.opens_log else None
+        super().startFactory()
+        self.logPath = path
+
+    def open_log(self) -> None:
+        """Open the access log, if it has a file of its own and is not open yet.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        if self.logPath and self.numPorts and not self.opens_log:
+            self.logFile = self._openLogFile(self.logPath)
+        self.opens_log = True
 
     def stopFactory(self) -> None:
         """Nothing listens any more. Who is answered still is logged still, so the log is closed after the last."""

@@ -101,6 +101,7 @@ class SwitchService(Service):
             all.
         """
         super().privilegedStartService()
+        self.factory.opens_log = False  # else it is root's, and nobody could open it at a reload
         self.factory.admission.raise_descriptors(_descriptors(self._reactor))
         for file in self._assembly.broken:
             events.log(events.BrokenPlugin(file.path, file.error))
@@ -129,16 +130,18 @@ class SwitchService(Service):
             self._reactor.stop()
 
     def startService(self) -> None:
-        """From here on we are who we shall be: the control socket is theirs. What is served is looked after.
+        """From here on we are who we shall be: the access log and the control socket are theirs. What is served is
+        looked after.
 
         The service manager is told once the reactor runs, as only then a signal finds its handler.
 
         Raises:
-            StartUpError: The control socket cannot be opened.
+            StartUpError: One of the two cannot be opened.
         """
         try:
+            self._open_log()
             self._private.use_control(self._private.control_of(self._assembly))
-        except CannotListen:
+        except (CannotListen, _Cannot):
             self._cannot_open(Failure())
         if self._failed is not None:
             raise self._failed
@@ -146,6 +149,12 @@ class SwitchService(Service):
         self._upkeep.start()
         notify.watchdog(self._reactor)
         self._reactor.callLater(0, self._runs)
+
+    def _open_log(self) -> None:
+        try:
+            self.factory.open_log()
+        except OSError as error:
+            raise _Cannot(f"the access log cannot be opened: {error.strerror}") from error
 
     def _runs(self) -> None:
         if self.running:
@@ -213,7 +222,7 @@ class SwitchService(Service):
 
     def _not_reloaded(self, failure: Failure) -> events.NotReloaded:
         why = failure.getErrorMessage()
-        if not failure.check(ConfigurationError, CannotListen, _CannotReload):
+        if not failure.check(ConfigurationError, CannotListen, _Cannot):
             _log.failure("reading the configuration again has failed", failure=failure)
             why = f"{in_words(cast(BaseException, failure.value))}; the traceback is in the log"
         return events.NotReloaded(self._assembly.config.file, why)
@@ -226,9 +235,9 @@ class SwitchService(Service):
     async def _reload(self) -> events.Reloaded:
         """Raises whatever is the reason not to. Nothing has been changed then."""
         if self._load is None:
-            raise _CannotReload("it is not read from a file")
+            raise _Cannot("it is not read from a file")
         if not self.running:
-            raise _CannotReload("the server stops")
+            raise _Cannot("the server stops")
         notify.reloading()
         before = self._assembly.config
         assembly = assemble(*self._load(), self._reactor, self._assembly)
@@ -245,7 +254,7 @@ class SwitchService(Service):
     def _adopt(self, assembly: Assembly) -> None:
         """Serve by another configuration."""
         if not self.running:
-            raise _CannotReload("the server stops")
+            raise _Cannot("the server stops")
         control = self._private.control_of(assembly)
         try:
             self.factory.use(assembly)
@@ -253,7 +262,7 @@ class SwitchService(Service):
             self._private.forget(control)
             if not isinstance(error, OSError):
                 raise
-            raise _CannotReload(f"the access log cannot be opened: {error.strerror}") from error
+            raise _Cannot(f"the access log cannot be opened: {error.strerror}") from error
         self._private.use_control(control)
         self.factory.admission.raise_descriptors(_descriptors(self._reactor))
         self._assembly = assembly
@@ -291,8 +300,8 @@ class SwitchService(Service):
             give_back()
 
 
-class _CannotReload(SwitchdError):
-    """Why the configuration cannot be read again, or used."""
+class _Cannot(SwitchdError):
+    """Why something cannot be done: a sentence."""
 
 
 _Changes = tuple[Change, Change]

@@ -304,10 +304,23 @@ class TestListeners:
                 other = f'[[listen]]\nendpoint = "haproxy:tcp:{number}:interface=127.0.0.1"\n'
                 outcome = await operator.reload(other + TCP + new)
                 assert isinstance(outcome, events.NotReloaded)
-                assert outcome.why.endswith(": Address already in use")
+                assert outcome.why.endswith(": Address already in use, by our own tcp:0:interface=127.0.0.1")
                 assert service.ports == (port,)
                 await says(await connected(port, ASK), b"1\n", b"2\n")
                 assert service.factory.numPorts == 1
+
+    # Twisted leaves the socket that it could not bind to the garbage collector.
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    @with_reactor
+    async def test_one_that_is_in_the_way_of_another_is_named(self, operator: Operator) -> None:
+        everywhere = '[[listen]]\nendpoint = "tcp:0"\n'
+        async with running(operator, everywhere) as service:
+            (port,) = service.ports
+            name = f"tcp:{port.getHost().port}:interface=127.0.0.1"
+            outcome = await operator.reload(f'[[listen]]\nendpoint = "{name}"\n')
+            assert isinstance(outcome, events.NotReloaded)
+            assert outcome.why == f"cannot listen on {name}: Address already in use, by our own tcp:0"
+            assert service.ports == (port,)
 
     @with_reactor
     async def test_a_unix_socket_may_have_another_mode(self, operator: Operator, tmp_path: Path) -> None:
@@ -421,6 +434,7 @@ class TestBroken:
                 ["switch[0].max_digits: ", "limits.head_bytes: "],
             ),
             (TCP + '[server]\naccess_log = "no/such/folder"\n', ["server.access_log: "]),
+            (TCP + '[server]\naccess_log = "."\n', ["server.access_log: "]),
             (TCP + "[[switch]]\npath = '/'\nprotocol = 'none'\n", ["switch[0].protocol: "]),
         ],
     )
@@ -451,11 +465,11 @@ class TestBroken:
     async def test_an_access_log_that_cannot_be_opened_changes_nothing(
         self, operator: Operator, tmp_path: Path
     ) -> None:
-        (tmp_path / "folder").mkdir()
         async with running(operator, TCP) as service:
             (port,) = service.ports
-            outcome = await operator.reload(TCP + TCP + ADDONE + '[server]\naccess_log = "folder"\n')
-            assert outcome == events.NotReloaded(str(operator.file), "the access log cannot be opened: Is a directory")
+            outcome = await operator.reload(TCP + TCP + ADDONE + f'[server]\naccess_log = "{"x" * 256}"\n')
+            why = "the access log cannot be opened: File name too long"
+            assert outcome == events.NotReloaded(str(operator.file), why)
             assert service.ports == (port,)
             assert service.factory.entries == ()
 

@@ -424,6 +424,20 @@ class TestStart:
         del raised, second
         gc.collect()
 
+    @with_reactor
+    async def test_ends_with_one_sentence_if_the_access_log_cannot_be_opened(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """As whoever it serves as, who may have fewer rights than who opens the ports."""
+        name = tmp_path / ("x" * 256)
+        made = service("tcp:0:interface=127.0.0.1", text=f'server.access_log = "{name}"')
+        made.privilegedStartService()
+        with pytest.raises(StartUpError) as raised:
+            made.startService()
+        assert str(raised.value) == "switchd: the access log cannot be opened: File name too long"
+        assert f"{raised.value}\n" in capfd.readouterr().err
+        await made.stopService()
+
     @pytest.mark.parametrize("endpoint", ["systemd:domain=INET:index=7", "systemd:domain=INET:name=web"])
     def test_a_socket_that_systemd_has_not_passed_is_no_mistake_until_the_start(self, endpoint: str) -> None:
         made = service(endpoint)
