@@ -24,6 +24,9 @@ MOST_GROWTH = 8 << 20
 in whole pieces of up to a MiB, of which some are always in use in part. In the full run it is less than 40 bytes a
 switch: the smallest Python object that holds anything, forgotten at each switch, is more than that."""
 
+LEAST_SHARE = 0.1
+"""Of the switches a second that are asked for: a machine on which there are fewer shows nothing."""
+
 EXIT_SECONDS = 10.0
 
 RELOADED = "/again"
@@ -98,21 +101,25 @@ class Course:
             self._say(f"opening {plan.connections} connections")
             await crowd.open()
             self._say("warming up")
-            await crowd.under_load(plan.warm_up_seconds)
+            async with crowd.load():
+                await asyncio.sleep(plan.warm_up_seconds)
             before = await self._quiet(server, crowd, nobody)
             crowd.count_anew()
             cpu = time.process_time()
             self._say("the first half")
-            await crowd.under_load(plan.half_seconds)
-            await self._reload(server, callers, configuration)
-            await crowd.all_answer("after the reload")
-            self._say("the second half")
-            await crowd.under_load(plan.half_seconds)
+            async with crowd.load():
+                await asyncio.sleep(plan.half_seconds)
+                await self._reload(server, callers, configuration)
+                self._say("the second half")
+                await asyncio.sleep(plan.half_seconds)
             busy, cpu = server.look(), time.process_time() - cpu
             after = await self._quiet(server, crowd, nobody)
             await crowd.all_answer("at the end")
             self._compare(before, busy, after, crowd, cpu)
-            await self._drain(server, crowd)
+            async with crowd.arrivals():
+                await asyncio.sleep(plan.arrival_seconds)
+                await self._drain(server, crowd)
+            self.found.figure("turned away meanwhile", f"{crowd.turned_away:,}")
             self._read_log(server)
         return self.found
 
@@ -174,7 +181,10 @@ class Course:
         found.figure("memory, before and after", f"{before.memory / 2**20:.1f} and {after.memory / 2**20:.1f} MiB")
         found.figure("growth", f"{growth / max(1, visits):+.1f} bytes a switch")
         found.check(growth <= MOST_GROWTH, f"memory has grown by {growth} bytes, more than {MOST_GROWTH}")
-        found.check(visits > 0, "nobody has come and gone")
+        found.figure("messages to slow readers", f"{sum(crowd.slow_answers()):,}")
+        found.check(not crowd.stuck(), f"{crowd.stuck()} slow readers have read nothing")
+        least = LEAST_SHARE * self._plan.rate * seconds
+        found.check(visits >= least, f"{visits} have come and gone, fewer than {least:.0f}: that is no load")
 
     async def _drain(self, server: Server, crowd: Crowd) -> None:
         self._say("the drain")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from itertools import cycle
 
 from benchmarks.soak.clients import (
@@ -14,13 +15,14 @@ from benchmarks.soak.clients import (
     STREAMS,
     VANISHING,
     Callers,
+    Conversation,
     Slow,
     Standing,
     fall_silent,
     vanish_without_a_word,
 )
 from benchmarks.soak.found import Found
-from benchmarks.soak.languages import Addone, Language, WebSocket
+from benchmarks.soak.languages import Addone, Language, WebSocket, WrongAnswer
 from benchmarks.soak.pacing import AT_ONCE, TICK_SECONDS, at_most, meanwhile, paced, pieces, portions
 from benchmarks.soak.plan import Plan
 
@@ -42,7 +44,8 @@ class Crowd:
         visits: How many have come and gone.
         times: Of each of them, the seconds from dialling to the answer.
         vanished: How many have vanished.
-        is_ending: Whether those that stay may end.
+        turned_away: How many have come while the server ended, and were not let in.
+        is_ending: Whether the server has been told to stop: those that stay may end, and others are turned away.
     """
 
     def __init__(self, plan: Plan, callers: Callers, found: Found) -> None:
@@ -51,11 +54,13 @@ class Crowd:
         self.visits = 0
         self.times: list[float] = []
         self.vanished = 0
+        self.turned_away = 0
         self.is_ending = False
         self._plan = plan
         self._callers = callers
         self._found = found
         self._silent: list[socket.socket] = []
+        self._slow_answers: list[int] = []
 
     # Those that stay
 
@@ -132,11 +137,19 @@ class Crowd:
 
     # Those that do not
 
-    async def under_load(self, seconds: float) -> None:
-        """Have the others come, go, vanish and be silent, for so long; and those that stay asked in turn."""
+    @asynccontextmanager
+    async def load(self) -> AsyncIterator[None]:
+        """Have the others come, go, vanish and be silent, until the end of the block; those that stay are asked in
+        turn."""
         async with meanwhile(self._keep_asking(), self._come_and_go(), self._vanish()):
             await self._fall_silent()
-            await asyncio.sleep(seconds)
+            yield
+
+    @asynccontextmanager
+    async def arrivals(self) -> AsyncIterator[None]:
+        """Have others come and go, and nothing else, until the end of the block."""
+        async with meanwhile(self._come_and_go()):
+            yield
 
     async def _come_and_go(self) -> None:
         kinds = cycle([(Addone, False), (WebSocket, False), (WebSocket, True), (WebSocket, False)])
@@ -146,15 +159,36 @@ class Crowd:
         since = time.perf_counter()
         with self._found.noting("who comes and goes"):
             async with asyncio.timeout(PATIENCE):
-                visitor = await self._callers.conversation(kind(), in_tls)
-                visitor.ask()
-                await visitor.answered()
+                visitor = await self._come(kind(), in_tls)
+                if visitor is None or not await self._is_answered(visitor):
+                    return
                 self.times.append(time.perf_counter() - since)
                 visitor.leave()
                 why = await visitor.over
             self.visits += 1
             if why:
                 self._found.fail(f"who comes and goes: {why}")
+
+    async def _come(self, language: Language, in_tls: bool) -> Conversation | None:
+        """Connect and switch. None: the server ends, and lets nobody in."""
+        try:
+            return await self._callers.conversation(language, in_tls)
+        except (OSError, WrongAnswer):
+            if not self.is_ending:
+                raise
+            self.turned_away += 1
+            return None
+
+    async def _is_answered(self, visitor: Conversation) -> bool:
+        """Ask. False: the server ends, and has said so in order."""
+        visitor.ask()
+        try:
+            await visitor.answered()
+        except WrongAnswer:
+            if not self.is_ending or await visitor.over:
+                raise
+            return False
+        return True
 
     async def _vanish(self) -> None:
         late = () if self._plan.is_patient else ((vanish_without_a_word, Addone),)
@@ -177,6 +211,15 @@ class Crowd:
         """What has been until now was for warming up."""
         self.visits = self.vanished = 0
         self.times.clear()
+        self._slow_answers = self.slow_answers()
+
+    def slow_answers(self) -> list[int]:
+        """How many messages each of the slow readers has read."""
+        return [one.language.answers for one in self.standing if isinstance(one, Slow)]
+
+    def stuck(self) -> int:
+        """How many of the slow readers have read nothing since `count_anew`."""
+        return sum(now == before for now, before in zip(self.slow_answers(), self._slow_answers, strict=True))
 
     def let_go(self) -> None:
         """Close those that are silent."""

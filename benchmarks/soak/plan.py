@@ -48,6 +48,11 @@ class Plan:
         return 0.4 * self.minutes * 60
 
     @property
+    def arrival_seconds(self) -> float:
+        """That others come and go before the server is told to stop."""
+        return min(5.0, self.minutes * 6)
+
+    @property
     def quiet_seconds(self) -> float:
         """For the server to notice that those who have gone are gone."""
         return 2 * self.ping_seconds + PATIENCE + (PROBE_SECONDS if self.is_patient else 0)
