@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet import reactor
+from twisted.internet import endpoints, reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import deferLater
+from twisted.python.systemd import ListenFDs
 
 from switchd import config, events
 from switchd.factory import assemble
@@ -308,6 +309,20 @@ class TestListeners:
                 assert service.ports == (port,)
                 await says(await connected(port, ASK), b"1\n", b"2\n")
                 assert service.factory.numPorts == 1
+
+    @with_reactor
+    async def test_of_systemds_that_are_gone_the_log_warns_as_their_sockets_stay(
+        self, operator: Operator, told: list[events.Event], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name = "systemd:domain=INET:name=web"
+        with socket.create_server(("127.0.0.1", 0)) as passed:
+            monkeypatch.setattr(endpoints._SystemdParser, "_sddaemon", ListenFDs([passed.fileno()], ["web"]))
+            async with running(operator, TCP + f'[[listen]]\nendpoint = "{name}"\n') as service:
+                client = await connected(service.ports[1], GET)
+                await operator.reload(TCP)
+                await client.until(lambda: client.closed)
+                assert events.Unserved(name) in told
+                socket.create_connection(passed.getsockname()).close()
 
     # Twisted leaves the socket that it could not bind to the garbage collector.
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

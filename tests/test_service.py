@@ -17,7 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from switchd import config, events
-from switchd.draining import FIRST_SECONDS, drain
+from switchd.draining import FIRST_SECONDS, dismiss, drain
 from switchd.engine import PREFACE
 from switchd.events import Drained, Draining, Ended
 from switchd.factory import Assembly, assemble
@@ -322,6 +322,30 @@ class TestTime:
         wire.half_close()
         assert b"at last" in wire.received
         assert over == [None]
+
+
+class TestDismissal:
+    def test_who_has_asked_for_nothing_yet_is_served_and_leaves(self) -> None:
+        site = Site([Entry("/", "h2c", (b"h2c",), Accepts())])
+        speaks_http1, speaks_http2 = site.connect(), site.connect()
+        dismiss(site.factory.connections)
+        speaks_http1.send(PLAIN + PLAIN)
+        speaks_http1.half_close()
+        assert statuses(speaks_http1.received) == [200]
+        assert speaks_http1.closed
+        speaks_http2.send(PREFACE)
+        assert b"\0\0\x08\x07\0\0\0\0\0" in speaks_http2.received, "a GOAWAY"
+
+    def test_what_switches_back_to_http_leaves_too(self) -> None:
+        back = Says(lambda request, offer: Accept(lambda session: session.resume_http()))
+        site = Site({"/shout": back})
+        wire = site.connect()
+        dismiss(site.factory.connections)
+        wire.send(SWITCH + PLAIN)
+        wire.half_close()
+        assert wire.received.count(b"HTTP/1.1 ") == 2
+        assert b"Connection: close\r\n" in wire.received
+        assert wire.closed
 
 
 class TestMeanwhile:
