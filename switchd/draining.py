@@ -53,7 +53,7 @@ def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None
     factory.tell(events.Draining(len(connections), switched, seconds))
     new = {connection for connection in connections if isinstance(connection.protocol, First)}
     for connection in new:
-        connection.ending = "answered"  # if it asks
+        connection.ending = "idle"  # unless it asks
     deadlines = _tell(factory, connections - new, seconds, reactor)
     first_seconds = min(FIRST_SECONDS, seconds)
 
@@ -111,9 +111,10 @@ def dismiss(connections: Iterable[Connection]) -> None:
     """Close those that speak HTTP, each after what it is being answered: nobody listens any more where they came in.
 
     What has switched stays, and so do the streams of HTTP/2 that are open. Who has not asked for anything yet has
-    something to ask.
+    something to ask, and leaves when that is answered; as does what switches back to HTTP.
     """
     for connection in tuple(connections):
+        connection.listener.is_closed = True
         match connection.protocol:
             case Channel() as channel:
                 channel.finish(patiently=True)

@@ -46,6 +46,20 @@ class LeftOut:
 
 
 @frozen
+class Unserved:
+    """A listener on a socket of somebody else's is no more; the socket itself lasts as long as this process.
+
+    Attributes:
+        name: The endpoint, as configured.
+    """
+
+    name: str
+
+    level = LogLevel.warn
+    text = "{event.name} is not served any more; its socket stays open until a restart, and who connects there waits"
+
+
+@frozen
 class Listening:
     """A listener is open.
 
@@ -603,6 +617,7 @@ Logged = (
     | Reloaded
     | Renewed
     | Switched
+    | Unserved
 )
 """What the log is told."""
 

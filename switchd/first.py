@@ -124,6 +124,8 @@ class First(TwistedProtocol, Waiter):
 
     def _become(self, protocol: Any, data: bytes) -> None:
         self._wait(None)
+        if self.server.draining:
+            self._connection.ending = "answered"
         handover(self.transport, protocol, data)
 
     def _become_http1(self, data: bytes, foretold: Foretold | None = None) -> None:

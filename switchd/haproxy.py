@@ -13,7 +13,12 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IProtocolNegotiationFactory,
+    IStreamServerEndpoint,
+)
 from twisted.protocols.haproxy._exceptions import InvalidProxyHeader
 from twisted.protocols.haproxy._info import ProxyInfo
 from twisted.protocols.haproxy._v1parser import V1Parser
@@ -70,11 +75,17 @@ class _Wrapper(HAProxyProtocolWrapper):
         super().dataReceived(data)
 
 
+@implementer(IProtocolNegotiationFactory)
 class WrappingFactory(HAProxyWrappingFactory):
     """Makes what reads the header, and then gives the connection to the protocol of another factory."""
 
     protocol = _Wrapper  # type: ignore[assignment]
     noisy = False
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """For ALPN, if the header comes inside of TLS. HTTP/2 begins with the end of the handshake, of which nobody
+        hears behind the wrapper."""
+        return [b"http/1.1"]
 
 
 @implementer(IStreamServerEndpoint)
