@@ -81,6 +81,10 @@ class Door(Factory):
         """For ALPN, if the endpoint sees to TLS by itself. Without an answer Twisted turns away whoever offers any."""
         return self._inside.acceptableProtocols()
 
+    def logPrefix(self) -> str:
+        """What Twisted's lines about the port begin with."""
+        return "switchd"
+
     def doStart(self) -> None:
         """See `IProtocolFactory`."""
         self._inside.doStart()
