@@ -19,6 +19,6 @@ USER 10001:10001
 EXPOSE 8080
 # `docker stop` waits for ten seconds, unless --stop-timeout says more: more than limits.shutdown_seconds.
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:9180/health/live', timeout=2)"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:9180/health/live', timeout=2)"]
 ENTRYPOINT ["twistd", "--reactor", "switchd", "-n", "--pidfile=", "switchd"]
 CMD ["--config", "/etc/switchd/switchd.toml"]

@@ -52,9 +52,16 @@ class Admin:
                 ("/health/ready", _Answers(lambda accept: _readiness(overview.why_not_ready()))),
             ),
         )
+        self._routes = routes
+        self.factory = SwitchFactory(self._itself(assembly), reactor, lambda event: None)
+
+    def use(self, assembly: Assembly) -> None:
+        """The server has another configuration now."""
+        self.factory.use(self._itself(assembly))
+
+    def _itself(self, assembly: Assembly) -> Assembly:
         quiet = Server(header=assembly.config.server.header, access_log="", switch_log=False)
-        itself = Assembly(evolve(without_budgets(assembly.config), server=quiet), routes, ())
-        self.factory = SwitchFactory(itself, reactor, lambda event: None)
+        return Assembly(evolve(without_budgets(assembly.config), server=quiet), self._routes, ())
 
     def start(self) -> None:
         """It is listened."""

@@ -6,7 +6,7 @@ Most servers have no such bounds: then `budgets` is None and `binds` is False, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from ipaddress import ip_network
 from typing import Any
 
@@ -24,13 +24,16 @@ from switchd.budgets import (
     Budget,
     Budgets,
     Charge,
+    Key,
     Over,
+    Path,
     Peers,
+    Scope,
 )
 from switchd.forwarded import Proxies
 from switchd.handover import bottom
 from switchd.interfaces import Request
-from switchd.negotiation import Candidates, Entry
+from switchd.negotiation import Candidate, Candidates, Entry, Rule
 from switchd.pressure import Pressure
 from switchd.tunnel import Tunnel
 
@@ -130,7 +133,15 @@ class Admission:
             found = negotiation.offers([connection.stack[-1].encode("ascii")])
             taken = [entry for entry in entries if entry.path == connection.route and any(map(entry.spelling, found))]
             if taken:
-                self._switched[connection] = counting.count(*where, _paths(taken[:1]))
+                self._switched[connection] = counting.count(*where, _path(taken[0]))
+
+    def bounded(self, entries: Iterable[Entry]) -> Iterator[tuple[Scope, str, Key]]:
+        """What there may be no room for, as events tell it: in which scope, of which name, by which key."""
+        yield "server", "", "connections"
+        if self.pressure.most:
+            yield "server", "", "memory_bytes"
+        if self.budgets is not None:
+            yield from self.budgets.bounded(map(_path, entries))
 
     def raise_descriptors(self, most: int | None = None) -> None:
         """Have file descriptors for as many connections as there may be, and no more connections than those are for.
@@ -213,13 +224,28 @@ class Admission:
 
     # Switches
 
-    def reserve(self, connection: Any, asked: Request, found: Candidates) -> Over | None:
-        """Plugins are to be asked about a request. None: they may be, and `release` follows, be it after `switched`."""
+    def reserve(self, connection: Any, asked: Request, found: Candidates) -> Candidates | Over:
+        """Plugins are to be asked about a request.
+
+        Returns:
+            Who is asked first and who after that: there is room for the first, and `release` follows, be it after
+            `switched`. Nobody, where an offer for which there is no room is ignored. `Over`, where it is refused.
+        """
         if self.budgets is None:
-            return None
-        entries = dict.fromkeys(candidate.entry for candidate in found.found)
-        before = self._switched.get(connection) if asked.how == "upgrade" else None
-        return self.budgets.ask(asked.id, connection.listener.name, asked.peer, _paths(entries), before)
+            return found
+        is_upgrade = asked.how == "upgrade"
+        before = self._switched.get(connection) if is_upgrade else None
+        paths = [_path(candidate.entry) for candidate in found.found]
+        full = self.budgets.ask(asked.id, connection.listener.name, asked.peer, paths, before)
+        if not isinstance(full, Over):
+            return evolve(found, found=found.found[full:]) if full else found
+        if is_upgrade and all(candidate.entry.may_ignore for candidate in found.found):
+            return Candidates((), Rule.OVER_BUDGET, found.offers)
+        return full
+
+    def may_ask(self, asked: Request, candidate: Candidate) -> bool:
+        """Whether there is room for a request on the path of a candidate, which is to be asked after others."""
+        return self.budgets is None or self.budgets.go_on(asked.id, _path(candidate.entry))
 
     def release(self, asked: Request) -> None:
         """It has been decided about; if it did not switch, what was reserved is free again."""
@@ -228,8 +254,12 @@ class Admission:
 
     def switched(self, connection: Any, asked: Request, entry: Entry) -> None:
         """It did, on a connection or to one: what is said of the entry holds for that from now on."""
-        charge = None if self.budgets is None else self.budgets.keep(asked.id, _known_by(entry))
-        if charge is not None:
+        if self.budgets is not None:
+            # If it came before anybody counted, then it may even have another place as well.
+            charge = self.budgets.keep(asked.id) or self.budgets.count(
+                connection.listener.name, asked.peer, _path(entry)
+            )
+            self._give_back(self._switched.get(connection))
             self._switched[connection] = charge
         self.bind(connection, entry.bounds)
 
@@ -238,8 +268,8 @@ class Admission:
         listener, idle = connection.listener, bounds.idle_seconds
         if connection.drain_seconds is None:
             connection.drain_seconds = listener.drain_seconds
-        if bounds.buffered_bytes is not None:
-            bottom(connection.transport).buffered_bytes = bounds.buffered_bytes
+        most = bounds.buffered_bytes
+        bottom(connection.transport).buffered_bytes = listener.limits.buffered_bytes if most is None else most
         seconds = listener.limits.idle_seconds if idle is None else idle
         if seconds:
             self.may_idle[connection] = seconds
@@ -252,10 +282,6 @@ def _budget(bounds: config.Limits | config.Peers) -> Budget:
     return Budget(bounds.connections, bounds.switched, bounds.handshakes_per_second)
 
 
-def _known_by(entry: Entry) -> tuple[str, str]:
-    """What is the same of an entry before and after a reload."""
-    return entry.path, entry.name
-
-
-def _paths(entries: Iterable[Entry]) -> list[tuple[tuple[str, str], str, Budget]]:
-    return [(_known_by(entry), entry.path, entry.bounds.budget) for entry in entries]
+def _path(entry: Entry) -> Path:
+    """What it is known by is the same before and after a reload."""
+    return (entry.path, entry.name), entry.path, entry.bounds.budget

@@ -13,7 +13,8 @@ A connection, and likewise a switch, needs room in each scope that it is in. If 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Literal
 
@@ -49,8 +50,8 @@ class Budget:
 
 
 UNBOUNDED = Budget()
-Paths = Iterable[tuple[Hashable, str, Budget]]
-"""Of some `[[switch]]` tables what each is known by, its path, and its budget."""
+Path = tuple[Hashable, str, Budget]
+"""Of a `[[switch]]` table what it is known by, its path, and its budget."""
 
 
 @frozen
@@ -133,6 +134,7 @@ class Rate:
         if not per_second:
             return 0.0
         interval = 1 / per_second
+        self._bound(interval, now)
         early = max(0.0, 1.0 - interval)  # so much sooner than evenly
         left = self._due - early - now
         return left if left > interval * 1e-9 else 0.0  # as sums of fractions go
@@ -142,9 +144,16 @@ class Rate:
         if per_second:
             self._due = max(self._due, now) + 1 / per_second
 
-    def rests(self, now: float) -> bool:
+    def rests(self, per_second: float, now: float) -> bool:
         """Whether it would be the same if there had been none."""
+        if not per_second:
+            return True
+        self._bound(1 / per_second, now)
         return self._due <= now
+
+    def _bound(self, interval: float, now: float) -> None:
+        """As late as it can be if all came that were allowed. It is later where the clock has been set back."""
+        self._due = min(self._due, now + max(1.0, interval))
 
 
 @define(eq=False)
@@ -185,7 +194,7 @@ class Account:
 
     def rests(self, now: float) -> bool:
         """Whether it need not be kept."""
-        return not (self.connections or self.switched) and self._rate.rests(now)
+        return not (self.connections or self.switched) and self._rate.rests(self.budget.handshakes_per_second, now)
 
 
 class Charge:
@@ -216,11 +225,16 @@ class Charge:
             self._is_taken = False
             self._add(self._accounts, -1)
 
-    def settle(self, path: Account | None) -> None:
-        """Of all paths on which it was asked for, count it in this one only from now on."""
-        left = tuple(one for one in self._accounts if one.scope == "path" and one is not path)
-        self._accounts = tuple(one for one in self._accounts if one not in left)
+    def is_in(self, account: Account) -> bool:
+        """Whether it is counted there."""
+        return account in self._accounts
+
+    def move(self, path: Account) -> None:
+        """Count it on another path than the one that it was asked for before."""
+        left = tuple(one for one in self._accounts if one.scope == "path")
+        self._accounts = (*(one for one in self._accounts if one not in left), path)
         self._add(left, -1)
+        self._add((path,), 1)
 
     def _add(self, accounts: tuple[Account, ...], number: int) -> None:
         if self._what == "connections":
@@ -265,6 +279,24 @@ def _network(ip: IPv4Address | IPv6Address, prefix: int) -> Network:
     return ip_network((int(ip), prefix) if ip.version == 6 else ip, strict=False)
 
 
+def _bounded(scope: Scope, name: str, budget: Budget) -> Iterator[tuple[Scope, str, Key]]:
+    if budget.connections:
+        yield scope, name, "connections"
+    if budget.switched:
+        yield scope, name, "connections" if scope == "path" else "switched"
+    if budget.handshakes_per_second:
+        yield scope, name, "handshakes_per_second"
+
+
+def _first_over(accounts: tuple[Account, ...], now: float) -> Over | None:
+    """Where there is no room for another switch; None: there is, everywhere."""
+    for account in accounts:
+        over = account.another_switch(now)
+        if over is not None:
+            return over
+    return None
+
+
 MOST_REMEMBERED = 4096
 """Addresses of which it is remembered who that is: to read one takes as long as to count its connection."""
 
@@ -298,7 +330,8 @@ class Budgets:
         self._memory_is_full = memory_is_full
         self._server = Account("server", "", UNBOUNDED)
         self._accounts: dict[Hashable, Account] = {}
-        self._clients: dict[str, Account] = {}
+        # The first of a dict is found in a time that grows with the number of those that were taken out before it.
+        self._clients: OrderedDict[str, Account] = OrderedDict()
         self._pending: dict[str, tuple[Charge, Charge | None]] = {}
         self._names: Memory[str, str | None] = Memory(MOST_REMEMBERED)  # what clients are called, by address
         self.listeners: Mapping[str, Budget] = {}
@@ -312,6 +345,19 @@ class Budgets:
         self._names.clear()
         for account in self._clients.values():
             account.budget = peers.budget
+
+    def bounded(self, paths: Iterable[Path]) -> Iterator[tuple[Scope, str, Key]]:
+        """Where anything is bounded: the scope, the name, and by which key.
+
+        Args:
+            paths: Those that there are.
+        """
+        yield from _bounded("server", "", self._server.budget)
+        for name, budget in self.listeners.items():
+            yield from _bounded("listener", name, budget)
+        for _, name, budget in paths:
+            yield from _bounded("path", name, budget)
+        yield from _bounded("peer", "", self.peers.budget)
 
     def connect(self, listener: str, address: Any) -> Charge | Over:
         """A connection has come.
@@ -334,46 +380,62 @@ class Budgets:
         request: str,
         listener: str,
         address: Any,
-        paths: Paths,
+        paths: Sequence[Path],
         before: Charge | None = None,
-    ) -> Over | None:
+    ) -> Over | int:
         """Plugins are to be asked about a switch. If they may, then exactly one of `keep` and `release` follows.
 
         Args:
             request: The request's id.
             listener: Where its connection came in.
             address: The client's.
-            paths: The tables that are asked.
+            paths: The tables that are to be asked, in that order.
             before: What the connection has taken as it switched before. It is given back meanwhile: nobody needs
                 two places.
 
         Returns:
-            Where there is no room; None: there is, and it is taken.
+            Where there is no room; or how many of `paths` have none, before the one that is asked first. There, and in
+            the other scopes, it is taken.
         """
         if self._memory_is_full():
             return Over("server", "", "memory_bytes")
-        accounts = self._places(listener, address, paths)
+        accounts = self._places(listener, address)
         if before is not None:
             before.give_back()
         now = self._now()
-        for account in accounts:
-            over = account.another_switch(now)
-            if over is not None:
-                if before is not None:
-                    before.take()
-                return over
+        on_paths = [self._path(path) for path in paths]
+        overs = [account.another_switch(now) for account in on_paths]
+        full = overs.index(None) if None in overs else 0
+        over = _first_over(accounts, now) or (overs[full] if overs else None)
+        if over is not None:
+            if before is not None:
+                before.take()
+            return over
+        accounts = (*accounts, *on_paths[full : full + 1])
         for account in accounts:
             account.shake_hands(now)
         self._pending[request] = Charge(accounts, "switched"), before
-        return None
+        return full
 
-    def keep(self, request: str, path: Hashable) -> Charge | None:
-        """The switch of a request has come about, by the table that is known by `path`. What it has taken; None: it
-        was not asked about here."""
+    def go_on(self, request: str, path: Path) -> bool:
+        """Another table is to be asked about it. Whether there is room on its path: then its place is there."""
         if request not in self._pending:
-            return None
-        charge, _ = self._pending.pop(request)
-        charge.settle(self._accounts.get(("path", path)))
+            return True  # it came before anybody counted
+        charge, _ = self._pending[request]
+        account = self._path(path)
+        if charge.is_in(account):
+            return True
+        now = self._now()
+        if account.another_switch(now) is not None:
+            return False
+        account.shake_hands(now)
+        charge.move(account)
+        return True
+
+    def keep(self, request: str) -> Charge | None:
+        """The switch of a request has come about, by the table that was asked last. What it has taken; None: it was not
+        asked about here."""
+        charge, _ = self._pending.pop(request, (None, None))
         return charge
 
     def release(self, request: str) -> None:
@@ -384,17 +446,24 @@ class Budgets:
         if before is not None:
             before.take()
 
-    def count(self, listener: str, address: Any, paths: Paths | None = None) -> Charge:
-        """Count what is here already: a connection, or, if it is said on which paths, a switch."""
-        return Charge(self._places(listener, address, paths or ()), "connections" if paths is None else "switched")
+    def count(self, listener: str, address: Any, path: Path | None = None) -> Charge:
+        """Count what is here already: a connection, or, if it is said on which path, a switch."""
+        accounts = self._places(listener, address)
+        if path is None:
+            return Charge(accounts, "connections")
+        return Charge((*accounts, self._path(path)), "switched")
 
-    def _places(self, listener: str, address: Any, paths: Paths = ()) -> tuple[Account, ...]:
+    def _places(self, listener: str, address: Any) -> tuple[Account, ...]:
         budget = self.listeners.get(listener, UNBOUNDED)
         places = [self._server, self._account(("listener", listener), "listener", listener, budget)]
         client = self._client(getattr(address, "host", ""))
         if client is not None:
             places.append(self._clients.get(client) or self._new_client(client))
-        return (*places, *(self._account(("path", key), "path", path, budget) for key, path, budget in paths))
+        return tuple(places)
+
+    def _path(self, path: Path) -> Account:
+        key, name, budget = path
+        return self._account(("path", key), "path", name, budget)
 
     def _account(self, key: Hashable, scope: Scope, name: str, budget: Budget) -> Account:
         account = self._accounts.get(key)
@@ -413,8 +482,7 @@ class Budgets:
         than have something."""
         now = self._now()
         for _ in range(min(2, len(self._clients))):
-            oldest = next(iter(self._clients))
-            account = self._clients.pop(oldest)
+            oldest, account = self._clients.popitem(last=False)
             if not account.rests(now):
                 self._clients[oldest] = account
         account = self._clients[client] = Account("peer", "", self.peers.budget)

@@ -70,7 +70,9 @@ class Certificates:
         self._files = _Files(options, folder)
         self._clock = clock
         self._alpn = [name.encode("ascii") for name in alpn]
-        self._seen = self._files.stamps()
+        self._seen = self._files.stamps()  # of what is served
+        self._useless: tuple[_Stamp, ...] | None = None  # of what cannot be
+        self._told: tuple[_Stamp, ...] | None = None  # of which the log knows that it could not be read
         self._looked = clock.seconds()
         self._contexts = self._made()
 
@@ -79,7 +81,7 @@ class Certificates:
         return self._connection(self._options.minimum_version, protocol)
 
     def are_those_of(self, other: Certificates) -> bool:
-        """Whether another one is made of the same options and files, as they are now."""
+        """Whether another one serves the same, of the same options."""
         return (self._options, self._alpn, self._seen) == (other._options, other._alpn, other._seen)
 
     def at_least(self, version: str) -> IOpenSSLServerConnectionCreator:
@@ -98,15 +100,19 @@ class Certificates:
             return
         self._looked = now
         stamps = self._files.stamps()  # before they are read: what changes in between is seen the next time
-        if stamps == self._seen:
+        if stamps in (self._seen, self._useless):
             return
-        self._seen = stamps
         name = str(self._files.certificate)
         try:
             self._contexts = self._made()
         except Exception as error:  # whatever it is, the connection that came is served as those before
-            events.log(events.NotRenewed(name, str(error)))
+            if stamps != self._told:
+                events.log(events.NotRenewed(name, str(error)))
+            self._told = stamps
+            # What could not be read may be readable the next time, though nothing has changed: there was no descriptor.
+            self._useless = None if isinstance(error.__cause__, OSError) else stamps
         else:
+            self._seen, self._told = stamps, None
             events.log(events.Renewed(name))
 
     def _made(self) -> dict[str, CertificateOptions]:
@@ -215,27 +221,31 @@ class _Files:
         """Read them all.
 
         Raises:
-            UnusableOptions: With everything that is wrong.
+            UnusableOptions: With everything that is wrong. Its cause is an OSError where a file could not be read.
         """
         mistakes: list[Mistake] = []
+        causes: list[BaseException | None] = []
         chain, key, authorities = [], None, []
         try:
             chain = _certificates(self.certificate)
         except _Wrong as wrong:
             mistakes.append(Mistake("certificate", str(wrong)))
+            causes.append(wrong.__cause__)
         if chain or self._options.key:  # else it is in the file that is wrong already
             try:
                 key = _private_key(self.key)
             except _Wrong as wrong:
                 mistakes.append(Mistake("key", str(wrong)))
+                causes.append(wrong.__cause__)
         if chain and key and not _belong_together(chain[0], key):
             mistakes.append(Mistake("key", f"{self.key} holds another key than that of the certificate"))
         try:
             authorities = self._read_authorities()
         except _Wrong as wrong:
             mistakes.append(Mistake("client_ca", str(wrong)))
+            causes.append(wrong.__cause__)
         if mistakes:
-            raise UnusableOptions(*mistakes)
+            raise UnusableOptions(*mistakes) from next((each for each in causes if isinstance(each, OSError)), None)
         return _Identity(chain, key, authorities)
 
     def _read_authorities(self) -> list[crypto.X509]:

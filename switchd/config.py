@@ -185,7 +185,7 @@ class Limits:
         handshakes_per_second: Requests for a switch that plugins are asked about, and as many at once. Default 0: any
             number. Over it: 503.
         buffered_bytes: What may wait to be sent on one connection. Default 268435456; 0: as much as its protocol lets
-            wait. Over it, it is aborted.
+            wait. Over it, it is aborted if its client does not read.
         idle_seconds: How long nothing may come or go on a connection that has switched. Then it is told goodbye.
             Default 0: for ever.
         memory_bytes: The memory of the whole process. From 80 % on new WebSockets are not compressed; over it,

@@ -58,13 +58,19 @@ def first_answer(asked: Request, found: Candidates) -> Any:
         return fail(Failure())
 
 
-async def ask(asked: Request, found: Candidates, foretold: Foretold | None = None) -> Verdict | None:
+async def ask(
+    asked: Request,
+    found: Candidates,
+    foretold: Foretold | None = None,
+    may_ask: Callable[[Candidate], bool] = lambda candidate: True,
+) -> Verdict | None:
     """Ask the candidates in turn, until one does not say None.
 
     Args:
         asked: The request.
         found: The candidates.
         foretold: If the first one has been asked already.
+        may_ask: Of each after the first, whether it is asked.
 
     Raises:
         BadAnswer: One said something else.
@@ -76,6 +82,8 @@ async def ask(asked: Request, found: Candidates, foretold: Foretold | None = Non
         if verdict is not None:
             return verdict
     for candidate in candidates:
+        if candidate is not found.found[0] and not may_ask(candidate):
+            continue
         verdict = await ask_one(asked, candidate)
         if verdict is not None:
             return verdict
@@ -111,6 +119,7 @@ class Decision:
             connection would wait for ever.
         foretold: If the first candidate has been asked already.
         settled: Called when it is over: after `decided`, before `failed`, and if it is withdrawn.
+        may_ask: Of each candidate after the first, whether it is asked.
 
     Attributes:
         pending: Whether none of them has been called yet.
@@ -126,6 +135,7 @@ class Decision:
         broken: Callable[[], object],
         foretold: Foretold | None = None,
         settled: Callable[[], object] = lambda: None,
+        may_ask: Callable[[Candidate], bool] = lambda candidate: True,
     ) -> None:
         self.pending = True
         self._settled = settled
@@ -135,11 +145,12 @@ class Decision:
         self._failed = failed
         self._broken = broken
         self._foretold = foretold
+        self._may_ask = may_ask
         self._waiting: Deferred[Any] | None = None
 
     def start(self) -> None:
         """Ask."""
-        self._waiting = waiting = Deferred.fromCoroutine(ask(self._asked, self.found, self._foretold))
+        self._waiting = waiting = Deferred.fromCoroutine(ask(self._asked, self.found, self._foretold, self._may_ask))
         waiting.addCallbacks(self._answer, self._fail)
         waiting.addErrback(self._break)
 

@@ -53,7 +53,7 @@ def drain(factory: SwitchFactory, seconds: float, reactor: Any) -> Deferred[None
     factory.tell(events.Draining(len(connections), switched, seconds))
     new = {connection for connection in connections if isinstance(connection.protocol, First)}
     for connection in new:
-        connection.ending = "answered"  # if it asks
+        connection.ending = "idle"  # unless it asks
     deadlines = _tell(factory, connections - new, seconds, reactor)
     first_seconds = min(FIRST_SECONDS, seconds)
 
@@ -111,9 +111,10 @@ def dismiss(connections: Iterable[Connection]) -> None:
     """Close those that speak HTTP, each after what it is being answered: nobody listens any more where they came in.
 
     What has switched stays, and so do the streams of HTTP/2 that are open. Who has not asked for anything yet has
-    something to ask.
+    something to ask, and leaves when that is answered; as does what switches back to HTTP.
     """
     for connection in tuple(connections):
+        connection.listener.is_closed = True
         match connection.protocol:
             case Channel() as channel:
                 channel.finish(patiently=True)
@@ -137,9 +138,11 @@ def _say_goodbye(connection: Connection, seconds: float, reactor: Any) -> float:
         if not protocol.finish():
             connection.ending = "idle"
         return seconds
-    connection.ending = "farewell"
     if connection.drain_seconds is not None:
         seconds = min(seconds, connection.drain_seconds)
+    if connection.ending == "farewell":
+        return seconds  # said already: it was idle, or somebody has it closed
+    connection.ending = "farewell"
     said = Deferred.fromCoroutine(_farewell(protocol, seconds))
     said.addErrback(lambda failure: _log.failure("{protocol!r} failed to drain", failure=failure, protocol=protocol))
     said.addCallback(lambda _: _close(connection, protocol, reactor))

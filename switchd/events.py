@@ -46,6 +46,20 @@ class LeftOut:
 
 
 @frozen
+class Unserved:
+    """A listener on a socket of somebody else's is no more; the socket itself lasts as long as this process.
+
+    Attributes:
+        name: The endpoint, as configured.
+    """
+
+    name: str
+
+    level = LogLevel.warn
+    text = "{event.name} is not served any more; its socket stays open until a restart, and who connects there waits"
+
+
+@frozen
 class Listening:
     """A listener is open.
 
@@ -322,9 +336,14 @@ class OverBudget:
 
     level = LogLevel.warn
     text = (
-        "{event.id} {event.peer} turned away with {event.status}: over the budget {event.key} of the {event.place}"
+        "{event.id} {event.peer} {event.fate}: over the budget {event.key} of the {event.place}"
         " ({event.unlogged} more since this was last said)"
     )
+
+    @property
+    def fate(self) -> str:
+        """What has become of it."""
+        return f"turned away with {self.status}" if self.status else "cut off without an answer"
 
     @property
     def place(self) -> str:
@@ -598,6 +617,7 @@ Logged = (
     | Reloaded
     | Renewed
     | Switched
+    | Unserved
 )
 """What the log is told."""
 

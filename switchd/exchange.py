@@ -220,9 +220,8 @@ class Exchange(Stream):
         self._session.reactor.callLater(0, self.cut, frames.CANCEL)
 
     def _overflow(self) -> None:
-        """As with any transport not in this turn: who writes that much at once is about to finish."""
         self.server.overflowed(self._session.connection)
-        self.loseConnection()
+        self.cut(frames.CANCEL)
 
     def abortConnection(self) -> None:
         """A request wants its client to be gone at once."""
@@ -267,15 +266,18 @@ class Exchange(Stream):
         if not found.found:
             self._unclaimed(request, found)
             return
-        over = self.server.admission.reserve(self._session.connection, asked, found)
-        if over is not None:
-            self._turn_away(request, found, over)
+        admission = self.server.admission
+        room = admission.reserve(self._session.connection, asked, found)
+        if isinstance(room, Over):
+            self._turn_away(request, found, room)
             return
+        found = room
         since = self._session.reactor.seconds()
         decided = partial(self._decided, request, asked, found, since)
         undecided = partial(self._undecided, request, found)
-        broken, settled = partial(self.cut, frames.INTERNAL_ERROR), partial(self.server.admission.release, asked)
-        self._decision = decision = Decision(asked, found, decided, undecided, broken, settled=settled)
+        broken, settled = partial(self.cut, frames.INTERNAL_ERROR), partial(admission.release, asked)
+        may_ask = partial(admission.may_ask, asked)
+        self._decision = decision = Decision(asked, found, decided, undecided, broken, settled=settled, may_ask=may_ask)
         decision.start()
         if decision.pending:
             seconds = seconds_for(found, self._session.limits.switch_seconds)

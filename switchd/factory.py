@@ -12,12 +12,13 @@ from typing import Any, cast
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, ISSLTransport
+from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory, ISSLTransport
 from twisted.internet.protocol import Factory
 from twisted.python import log
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
+from zope.interface import implementer
 
 from switchd import (
     access,
@@ -117,10 +118,15 @@ def assemble(
 
 
 def _log_mistakes(configuration: config.Config) -> Iterator[Mistake]:
-    """Found now, as a log that cannot be opened would look like a port that cannot be listened on."""
-    log = configuration.server.access_log
-    folder = (configuration.folder / log).parent
-    if log not in ("", "-") and not os.access(folder, os.W_OK):
+    """Found now, with all the others."""
+    path = _log_path(configuration)
+    if path is None:
+        return
+    folder = os.path.dirname(path)
+    if os.path.exists(path):
+        if not (os.path.isfile(path) and os.access(path, os.W_OK)):
+            yield Mistake("server.access_log", f"{path} is no file that can be written to")
+    elif not os.access(folder, os.W_OK):
         yield Mistake("server.access_log", f"{folder} is no folder that can be written to")
 
 
@@ -130,20 +136,24 @@ def _log_path(configuration: config.Config) -> str | None:
     return None if log in ("", "-") else str(configuration.folder / log)
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Listener:
     """Where connections come in, and what they may take. Who came before it was exchanged keeps the one before.
+
+    It is that of one port, whatever that is called.
 
     Attributes:
         name: Its endpoint, as configured; "" for what no `[[listen]]` is about.
         limits: The limits.
         drain_seconds: How long what has switched may take to say goodbye, if its `[[switch]]` does not say. None: as
             long as there is.
+        is_closed: Whether nobody listens there any more: HTTP ends with the next answer.
     """
 
     name: str
     limits: config.Limits
     drain_seconds: float | None = None
+    is_closed: bool = False
 
 
 @define(eq=False)
@@ -180,6 +190,11 @@ class Connection:
     way: Way | None = None
 
     @property
+    def port(self) -> Any:
+        """The listening port that has accepted it; None if it came by none, as a stream of HTTP/2 does."""
+        return getattr(bottom(self.transport), "server", None)
+
+    @property
     def client(self) -> IAddress:
         """Whose it is: the client's address or, as long as it may be that of several, the nearest proxy's."""
         address: IAddress = self.transport.getPeer() if self.way is None else self.way.client
@@ -200,6 +215,7 @@ class Connection:
         self._lost(self, reason)
 
 
+@implementer(IProtocolNegotiationFactory)
 class Through(Factory):
     """What a listener leads to: HTTP/1.1 that can switch.
 
@@ -217,6 +233,10 @@ class Through(Factory):
     def buildProtocol(self, addr: IAddress | None) -> First:
         """The protocol that gets a connection's first bytes."""
         return self._factory.first(self._listener)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """For ALPN."""
+        return self._factory.acceptableProtocols()
 
     def doStart(self) -> None:
         """See `IProtocolFactory`."""
@@ -241,6 +261,7 @@ class SwitchFactory(Site):
         draining: Whether the server stops: requests that have begun are answered, and nothing is switched any more.
         endings: How many connections have ended in which way since then.
         admission: Who is let in.
+        opens_log: Whether the access log is opened as soon as somebody listens. If not, it is by `open_log`.
     """
 
     noisy = False
@@ -268,6 +289,7 @@ class SwitchFactory(Site):
         self._requests = count(1)
         self._waiting: list[Deferred[None]] = []
         self.admission = Admission(self.connections, reactor.seconds, assembly.pressure, publish, self._tell)
+        self.opens_log = True
         self._use(assembly)
 
     def use(self, assembly: Assembly) -> None:
@@ -350,6 +372,22 @@ class SwitchFactory(Site):
         if self._logs_access:
             super().log(request)
 
+    def startFactory(self) -> None:
+        """See `Site`."""
+        path, self.logPath = self.logPath, self.logPath if self.opens_log else None
+        super().startFactory()
+        self.logPath = path
+
+    def open_log(self) -> None:
+        """Open the access log, if it has a file of its own and is not open yet.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        if self.logPath and self.numPorts and not self.opens_log:
+            self.logFile = self._openLogFile(self.logPath)
+        self.opens_log = True
+
     def stopFactory(self) -> None:
         """Nothing listens any more. Who is answered still is logged still, so the log is closed after the last."""
         self.when_empty().addCallback(lambda _: None if self.numPorts else Site.stopFactory(self))
@@ -367,7 +405,11 @@ class SwitchFactory(Site):
         self._listeners += (listener,)
 
     def listen_to_closing(self, closing: Callable[[Any], object]) -> None:
-        """Have `closing` called with what carries each connection that comes from now on, just before it is closed."""
+        """Have `closing` called with what carries each connection, just before it is closed."""
+        if not self._closing:
+            for connection in self.connections:
+                if connection.port is not None:
+                    before_lost(bottom(connection.transport), self._is_closing)
         self._closing += (closing,)
 
     def _is_closing(self, transport: Any) -> None:
@@ -539,6 +581,8 @@ class SwitchFactory(Site):
         if settings is None:
             # Agreed on by ALPN, which opens no stream for an answer: the client asks again, on one of its own.
             self._became(connection, b"h2", asked.path)
+            if self.admission.binds:
+                self.admission.bind(connection)
             return http2.Session(self, connection)
         return http2.Session(self, connection, asked, settings)
 

@@ -27,7 +27,7 @@ from switchd.decision import Foretold, Verdict, first_answer, prepare
 from switchd.engine import PREFACE
 from switchd.errors import OverBudget
 from switchd.handover import bottom, handover, pass_half_close
-from switchd.haproxy import is_awaited
+from switchd.haproxy import when_named
 from switchd.interfaces import Accept, Early, Request
 from switchd.negotiation import switching_head
 
@@ -61,7 +61,7 @@ class First(TwistedProtocol, Waiter):
 
     server: Server
     transport: Any
-    _has_session = False  # in TLS
+    _has_session = False  # in TLS; or it is none of the client's doing that there is none
 
     def __init__(self, server: Server, listener: Any) -> None:
         self.server = server
@@ -124,6 +124,8 @@ class First(TwistedProtocol, Waiter):
 
     def _become(self, protocol: Any, data: bytes) -> None:
         self._wait(None)
+        if self.server.draining:
+            self._connection.ending = "answered"
         handover(self.transport, protocol, data)
 
     def _become_http1(self, data: bytes, foretold: Foretold | None = None) -> None:
@@ -142,8 +144,11 @@ class First(TwistedProtocol, Waiter):
         asked = self._asked(head, path)
         found = self.server.candidates(asked, b"HTTP/1.1", self.server.switches(path))
         admission = self.server.admission
-        if admission.budgets is not None and found.found and admission.reserve(self._connection, asked, found):
-            return False  # there is no room, as is said in HTTP/1.1
+        if admission.budgets is not None and found.found:
+            room = admission.reserve(self._connection, asked, found)
+            if isinstance(room, Over):
+                return False  # as is said in HTTP/1.1
+            found = room
         answer = first_answer(asked, found) if found.found else None
         early = data[head.length :]
         if not isinstance(answer, Accept) or (early and answer.early is Early.REFUSE):
@@ -189,16 +194,20 @@ class Judged(First):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self._is_anybodys = is_awaited(self.transport)
-        self._over = self.server.admission.admit(self._connection, self._is_anybodys)
-        if self._over is not None and not self.server.admission.may_turn_away():
-            self._is_over = True
-            self.server.admission.turned_away(self._connection, self._over, answered=False)
+        # A proxy says, before anything else, for whom it connects.
+        self._judge(is_anybodys=when_named(self.transport, self._judge))
+
+    def _judge(self, is_anybodys: bool = False) -> None:
+        admission = self.server.admission
+        self._over = admission.admit(self._connection, is_anybodys)
+        if self._over is not None and not admission.may_turn_away():
+            self._wait(None)
+            self._is_over = self._has_session = True
+            admission.turned_away(self._connection, self._over, answered=False)
             self.transport.abortConnection()
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`."""
-        self._judge_again()
         if self._over is None:
             super().handshakeCompleted()
             return
@@ -207,17 +216,10 @@ class Judged(First):
             self._turn_away_http2(self._over)
 
     def dataReceived(self, data: bytes) -> None:
-        self._judge_again()
         if self._over is None:
             super().dataReceived(data)
         elif not self._is_over:
             self._turn_away(self._received + data, self._over)
-
-    def _judge_again(self) -> None:
-        """A proxy has said, before anything else, for whom it connects."""
-        if self._is_anybodys and not is_awaited(self.transport):
-            self._is_anybodys = False
-            self._over = self.server.admission.admit(self._connection)
 
     def _turn_away(self, data: bytes, over: Over) -> None:
         if not self._may_be_http2(data):

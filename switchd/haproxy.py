@@ -7,12 +7,18 @@ knows its inside; `tests/test_haproxy.py` fails when that changes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IProtocolNegotiationFactory,
+    IStreamServerEndpoint,
+)
 from twisted.protocols.haproxy._exceptions import InvalidProxyHeader
 from twisted.protocols.haproxy._info import ProxyInfo
 from twisted.protocols.haproxy._v1parser import V1Parser
@@ -43,7 +49,25 @@ class _Reader(V1Parser):
 
 
 class _Wrapper(HAProxyProtocolWrapper):
-    """See Twisted's; a header of version 1 may come in pieces."""
+    """See Twisted's; a header of version 1 may come in pieces, and somebody may be told when it is there.
+
+    Attributes:
+        named: Called then, before anything that has come behind it is read.
+    """
+
+    named: Callable[[], object] | None = None
+    _said: ProxyInfo | None = None
+
+    @property  # where Twisted's keeps what the header says
+    def _proxyInfo(self) -> ProxyInfo | None:
+        return self._said
+
+    @_proxyInfo.setter
+    def _proxyInfo(self, info: ProxyInfo | None) -> None:
+        self._said = info
+        if info is not None and self.named is not None:
+            named, self.named = self.named, None
+            named()
 
     def dataReceived(self, data: bytes) -> None:
         if self._parser is None and data.startswith(V1Parser.PROXYSTR[: len(data)]):
@@ -51,11 +75,17 @@ class _Wrapper(HAProxyProtocolWrapper):
         super().dataReceived(data)
 
 
+@implementer(IProtocolNegotiationFactory)
 class WrappingFactory(HAProxyWrappingFactory):
     """Makes what reads the header, and then gives the connection to the protocol of another factory."""
 
     protocol = _Wrapper  # type: ignore[assignment]
     noisy = False
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """For ALPN, if the header comes inside of TLS. HTTP/2 begins with the end of the handshake, of which nobody
+        hears behind the wrapper."""
+        return [b"http/1.1"]
 
 
 @implementer(IStreamServerEndpoint)
@@ -70,10 +100,12 @@ class Proxied:
         return self.endpoint.listen(WrappingFactory(protocolFactory))
 
 
-def is_awaited(transport: Any) -> bool:
-    """Whether a proxy is still to say whose connection this is: until then, it seems to be the proxy's."""
+def when_named(transport: Any, named: Callable[[], object]) -> bool:
+    """Have `named` called when a proxy has said whose connection this is. Whether it is still to: until then, it seems
+    to be the proxy's."""
     while isinstance(transport, ProtocolWrapper):
-        if isinstance(transport, HAProxyProtocolWrapper) and transport._proxyInfo is None:
+        if isinstance(transport, _Wrapper) and transport._proxyInfo is None:
+            transport.named = named
             return True
         transport = transport.transport
     return False

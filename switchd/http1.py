@@ -440,7 +440,7 @@ class Channel(HTTPChannel, Waiter):
 
     def _take_whole(self, data: bytes) -> bytes:
         """Answer the requests in front that have come whole and need no thought; the rest is for the line reader."""
-        if self.requestFactory is not Request or self.server.draining:
+        if self.requestFactory is not Request or self.server.draining or self.connection.listener.is_closed:
             return data  # somebody wants to make them; or they are the last
         limits = self.limits
         self._busyReceiving = True  # what comes meanwhile goes behind these, as it does there
@@ -535,9 +535,10 @@ class Channel(HTTPChannel, Waiter):
 
     def checkPersistence(self, request: OrdinaryRequest, version: bytes) -> bool:
         """Whether the connection outlives this request: read as the list that Connection is. It does not outlive the
-        server."""
+        server, nor its listener."""
         connection = request.requestHeaders.getRawHeaders(b"Connection", [])
-        if version == b"HTTP/1.1" and not (self.server.draining or negotiation.lists(connection, b"close")):
+        is_last = self.server.draining or self.connection.listener.is_closed
+        if version == b"HTTP/1.1" and not (is_last or negotiation.lists(connection, b"close")):
             return True
         request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         return False
@@ -607,10 +608,15 @@ class Channel(HTTPChannel, Waiter):
         if self.server.draining and foretold is None:
             self._unavailable(request, found)
             return
-        over = self.server.admission.reserve(self.connection, asked, found) if foretold is None else None
-        if over is not None:
-            self._turn_away(request, found, over)
+        admission = self.server.admission
+        room = admission.reserve(self.connection, asked, found) if foretold is None else found
+        if isinstance(room, Over):
+            self._turn_away(request, found, room)
             return
+        if not room.found:
+            request.unclaimed(self.server.switches(request.path), room)
+            return
+        found = room
         self._decision = decision = Decision(
             asked,
             found,
@@ -619,6 +625,7 @@ class Channel(HTTPChannel, Waiter):
             self.transport.abortConnection,
             foretold,
             partial(self._settle, asked),
+            partial(admission.may_ask, asked),
         )
         self._optimisticEagerReadSize = early_bytes_for(found, self.limits.early_bytes)
         decision.start()

@@ -124,6 +124,8 @@ class Session(Protocol):
         # Preface and settings have to come in that time, too.
         self._settled.start(self.limits.head_seconds, self.fail, frames.SETTINGS_TIMEOUT, "no SETTINGS")
         self._turn(self._begin)
+        if self.connection.listener.is_closed:
+            self.leave()
 
     def dataReceived(self, data: bytes) -> None:
         if not self._closing:

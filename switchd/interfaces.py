@@ -230,6 +230,15 @@ class IEncrypts(IInClear):
     """
 
 
+class IOptional(Interface):
+    """Optional, of a switch, and without methods: clients that offer its protocol are as content with an ordinary
+    answer, as they are with h2c. Over a budget they get that instead of 503 or 429 (RFC 9110 section 7.8: "A server MAY
+    ignore a received Upgrade").
+
+    It is not so where the entry says `require` or `close`.
+    """
+
+
 class ISwitchPlugin(Interface):
     """A kind of switch, as found in `twisted/plugins/`; it must provide `twisted.plugin.IPlugin` too.
 
@@ -256,7 +265,8 @@ class ISwitchPlugin(Interface):
 
 
 class IDrain(Interface):
-    """Optional, for the built protocol: a farewell in its own language at shutdown."""
+    """Optional, for the built protocol: a farewell in its own language, at shutdown, or when its connection is idle or
+    is closed by whoever runs the server; once."""
 
     def drain(seconds: float) -> Awaitable[None] | None:
         """Say goodbye.

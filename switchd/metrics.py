@@ -141,17 +141,19 @@ class Metrics:
         self._learn()
         for outcome in ("done", "failed"):
             self._reloads.labels(outcome)
-        for reason in ("no_session", "overflowed", "unclaimed"):
+        for reason in ("idle", "no_session", "overflowed", "unclaimed"):
             self._drops.labels(reason)
         factory.listen(self._heard)
         factory.listen_to_closing(live.closing)
 
     def _learn(self) -> None:
-        """See which switches are configured."""
+        """See which switches and budgets are configured."""
         self._names.learn(self._factory.entries)
         for entry in self._factory.entries:
             for token in entry.tokens:
                 self._switches.labels(self._names.token(token.decode("ascii")), entry.path, "accepted")
+        for labels in self._factory.admission.bounded(self._factory.entries):
+            self._over.labels(*labels)
 
     def exposition(self, accept: str) -> tuple[str, bytes]:
         """All of it, and the media type of that.
@@ -185,6 +187,8 @@ class Metrics:
                 self._drops.labels("unclaimed").inc()
             case events.OverBudget(scope=scope, name=name, key=key):
                 self._over.labels(scope, name, key).inc()
+            case events.Idled():
+                self._drops.labels("idle").inc()
             case events.Overflowed():
                 self._drops.labels("overflowed").inc()
             case events.NoSession():

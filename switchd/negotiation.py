@@ -17,7 +17,7 @@ from attrs import Attribute, Factory, field, frozen
 
 from switchd.budgets import Bounds
 from switchd.errors import BadAnswer
-from switchd.interfaces import Accept, Header, IEncrypts, IInClear, ISwitch, Offer, Refuse, Request
+from switchd.interfaces import Accept, Header, IEncrypts, IInClear, IOptional, ISwitch, Offer, Refuse, Request
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _IS_TOKEN = re.compile(_TOKEN).fullmatch
@@ -48,6 +48,7 @@ class Rule(enum.Enum):
     NO_PROTOCOL = ("the :protocol of the request is none", "RFC 8441 section 4")
     NO_SWITCH_HERE = ("the path has no [[switch]]", "RFC 9110 section 7.8")
     UNKNOWN = ("no offered protocol is served on this path", "RFC 9110 section 7.8")
+    OVER_BUDGET = ("there is no room for an offer that may as well be ignored", "RFC 9110 section 7.8")
 
     def __init__(self, sentence: str, clause: str) -> None:
         self.sentence = sentence
@@ -108,6 +109,7 @@ class Entry:
         bounds: What may be taken here.
         encrypts: Whether the switch is an `IEncrypts`.
         in_clear: Whether it is an `IInClear`, as those are too.
+        optional: Whether it is an `IOptional`.
 
     Raises:
         ValueError: A token that may not be in an `Upgrade` field.
@@ -128,6 +130,9 @@ class Entry:
     in_clear: bool = field(
         init=False, default=Factory(lambda self: bool(IInClear.providedBy(self.switch)), takes_self=True)
     )
+    optional: bool = field(
+        init=False, default=Factory(lambda self: bool(IOptional.providedBy(self.switch)), takes_self=True)
+    )
     # A table, so that a head full of offers costs one or two look-ups for each.
     _spellings: dict[Offer, bytes] = field(
         init=False,
@@ -139,6 +144,11 @@ class Entry:
     def demands(self, secure: bool) -> bool:
         """Whether a request has to switch here; `secure`: its connection is encrypted."""
         return self.require and not (secure and self.encrypts)
+
+    @property
+    def may_ignore(self) -> bool:
+        """Whether an offer may be ignored, and the request be answered, where there is no room for it."""
+        return self.optional and not (self.require or self.close)
 
     def spelling(self, offer: Offer) -> bytes | None:
         """How the plugin writes `offer`, or None if it has no such token; a token without version stands for any."""

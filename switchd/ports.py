@@ -8,17 +8,18 @@ nothing, and closed afterwards.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import define
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Port
 from twisted.protocols.tls import TLSMemoryBIOFactory
-from zope.interface import directlyProvides, providedBy
+from zope.interface import directlyProvides, implementer, providedBy
 
 from switchd import events
 from switchd.changes import match
@@ -39,10 +40,12 @@ class CannotListen(Exception):
     Args:
         name: The listener.
         cause: Why.
+        taken_by: The listener of ours that is in its way, if there is one.
     """
 
-    def __init__(self, name: str, cause: BaseException) -> None:
-        super().__init__(f"cannot listen on {name}: {_plainly(cause)}")
+    def __init__(self, name: str, cause: BaseException, taken_by: str = "") -> None:
+        ours = f", by our own {taken_by}" if taken_by else ""
+        super().__init__(f"cannot listen on {name}: {_plainly(cause)}{ours}")
 
 
 def _plainly(cause: BaseException) -> str:
@@ -51,6 +54,7 @@ def _plainly(cause: BaseException) -> str:
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
+@implementer(IProtocolNegotiationFactory)
 class Door(Factory):
     """What a port has as its factory, as long as it is open.
 
@@ -72,6 +76,14 @@ class Door(Factory):
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """See `IProtocolFactory`."""
         return self._inside.buildProtocol(addr)
+
+    def acceptableProtocols(self) -> Any:
+        """For ALPN, if the endpoint sees to TLS by itself. Without an answer Twisted turns away whoever offers any."""
+        return self._inside.acceptableProtocols()
+
+    def logPrefix(self) -> str:
+        """What Twisted's lines about the port begin with."""
+        return "switchd"
 
     def doStart(self) -> None:
         """See `IProtocolFactory`."""
@@ -129,10 +141,17 @@ class Ports:
                     port: Any = await maybeDeferred(self._listen, prepared, door, change.heir)
                 except Exception as error:
                     change.undo()
-                    raise CannotListen(prepared.name, error) from error
+                    raise CannotListen(prepared.name, error, self._taken_by(error)) from error
                 prepare(port)
                 change.now[place] = Open(prepared.name, port, door)
         return change
+
+    def _taken_by(self, error: BaseException) -> str:
+        """Which of our own listeners has the number of a port that could not be had; "" if none has."""
+        if getattr(getattr(error, "socketError", None), "errno", None) != errno.EADDRINUSE:
+            return ""
+        number = getattr(error, "port", None)
+        return next((one.name for one in self.open if getattr(one.port.getHost(), "port", None) == number), "")
 
     def _listen(self, prepared: Prepared, door: Door, heir: Heir) -> Any:
         if heir.is_poor or is_inherited(prepared.name):

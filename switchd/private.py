@@ -9,9 +9,10 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
 
 from switchd import events
-from switchd.draining import drain
+from switchd.draining import close, drain
 from switchd.factory import Assembly
 from switchd.listeners import has_own_tls
 from switchd.overview import Overview
@@ -63,23 +64,33 @@ class Private:
             self._admin = Admin(assembly, self._overview, self._keys(), self._names, self._reactor)
         return await self.ports.change((assembly.admin,), lambda prepared: self._admin.factory)
 
-    def use(self, change: Change) -> list[Deferred[Any]]:
-        """See `Ports.use`."""
+    def use(self, change: Change, assembly: Assembly) -> list[Deferred[Any]]:
+        """See `Ports.use`. Who came by a listener that is no more is sent away."""
         closing = self.ports.use(change)
         for port in change.opened:
             events.log(events.AdminListening(described(port)))
         if self._admin is not None:
+            self._admin.use(assembly)
             self._admin.start() if self.ports.open else self._admin.stop()
+            if change.ended:
+                self._reactor.callLater(0, self._close, [one.port for one in change.ended])
         return closing
 
-    def open_control(self, assembly: Assembly) -> None:
-        """Open the control socket, if there is to be one.
+    def _close(self, ended: list[IListeningPort]) -> None:
+        factory = self._admin.factory
+        close(factory, [one for one in factory.connections if one.port in ended], LAST_SECONDS, self._reactor)
+
+    def control_of(self, assembly: Assembly) -> Any:
+        """The control socket of a configuration: the one that there is, or one that is opened now. None: none.
 
         Raises:
             CannotListen: It cannot be opened.
         """
-        if not assembly.config.admin.control:
-            return
+        name = assembly.config.admin.control
+        if not name:
+            return None
+        if self._control is not None and self._control.file == assembly.config.folder / name:
+            return self._control
         from switchd.control import Control
 
         control = Control(assembly, self._overview, self._keys(), self._console, self._reload, self._reactor)
@@ -87,8 +98,20 @@ class Private:
             control.listen()
         except (CannotListenError, OSError) as error:
             raise CannotListen(str(control.file), error) from error
-        self._control = control
-        events.log(events.ControlListening(str(control.file)))
+        return control
+
+    def use_control(self, control: Any) -> None:
+        """Have that one from now on. Who has asked by the one before is answered still."""
+        before, self._control = self._control, control
+        if control is not None and control is not before:
+            events.log(events.ControlListening(str(control.file)))
+        if before is not None and control is not before:
+            before.stop(LAST_SECONDS)
+
+    def forget(self, control: Any) -> None:
+        """That one is not to be had after all."""
+        if control is not None and control is not self._control:
+            control.stop(LAST_SECONDS)
 
     def stop(self) -> Deferred[None]:
         """Close them, and their connections."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 
 try:
     import resource
@@ -17,14 +18,19 @@ def memory_bytes() -> int:
     """Memory that is in use, as the system sees it (RSS). Elsewhere than on Linux, the most that it has been; 0 where
     that is not told either."""
     try:
-        with open(_STATM, "rb") as opened:
-            return int(opened.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(os.pread(_opened(_STATM, os.getpid()), 256, 0).split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         pass
     if resource is None:
         return 0
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+@cache
+def _opened(path: str, process: int) -> int:
+    """A file that stays open, as it is needed most when there is no descriptor left. Another process has its own."""
+    return os.open(path, os.O_RDONLY)
 
 
 def raise_descriptors(wanted: int) -> int | None:

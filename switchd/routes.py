@@ -189,7 +189,9 @@ def _as_resource(found: Any, name: str) -> IResource:
     if not IResource.providedBy(found) and callable(found):
         try:
             found = found()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also SystemExit: what others have in their files must not end us
             raise _Unusable("resource", f"{name}() raised {in_words(error)}") from error
     if not IResource.providedBy(found):
         raise _Unusable("resource", f"{name} is no IResource, and no callable that returns one")
@@ -205,6 +207,8 @@ def _named(key: str, name: str) -> Any:
         found: Any = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # as above
         raise _Unusable(key, f"{name} cannot be imported: {in_words(error)}") from error
     return found

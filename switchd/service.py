@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve
 from twisted.application.service import Service
@@ -20,12 +20,14 @@ from switchd import config, events, notify, signals
 from switchd.certificates import secured
 from switchd.changes import match, say_the_same
 from switchd.draining import cut, dismiss, drain
-from switchd.errors import ConfigurationError
+from switchd.errors import ConfigurationError, SwitchdError
 from switchd.factory import Assembly, Listener, SwitchFactory, Through, assemble
+from switchd.inherited import IInherited
 from switchd.listeners import Prepared
 from switchd.overview import Overview
 from switchd.ports import CannotListen, Change, Ports, described
 from switchd.private import Private
+from switchd.schema import in_words
 from switchd.upkeep import Upkeep
 
 FD_SETSIZE = 1024
@@ -67,7 +69,8 @@ class SwitchService(Service):
         self._has_opened = False
         self._failed: StartUpError | None = None
         self._upkeep = Upkeep(self.factory, reactor)
-        self._give_back_hangup: Callable[[], None] = lambda: None
+        self._given_back: list[Callable[[], None]] = []  # what gives signals back
+        self._hurried: Deferred[None] = Deferred()
 
     @property
     def ports(self) -> tuple[IListeningPort, ...]:
@@ -98,6 +101,7 @@ class SwitchService(Service):
             all.
         """
         super().privilegedStartService()
+        self.factory.opens_log = False  # else it is root's, and nobody could open it at a reload
         self.factory.admission.raise_descriptors(_descriptors(self._reactor))
         for file in self._assembly.broken:
             events.log(events.BrokenPlugin(file.path, file.error))
@@ -107,6 +111,7 @@ class SwitchService(Service):
         opening.addCallback(self._opened).addErrback(self._cannot_open)
         if self._failed is not None:
             raise self._failed
+        self._given_back.append(signals.on_hangup(self._reactor, self._hang_up))
 
     def _opened(self, changes: _Changes) -> None:
         self._use(changes)
@@ -125,25 +130,36 @@ class SwitchService(Service):
             self._reactor.stop()
 
     def startService(self) -> None:
-        """From here on we are who we shall be: the control socket is theirs. SIGHUP has the configuration read again,
-        and what is served is looked after.
+        """From here on we are who we shall be: the access log and the control socket are theirs. What is served is
+        looked after.
 
         The service manager is told once the reactor runs, as only then a signal finds its handler.
 
         Raises:
-            StartUpError: The control socket cannot be opened.
+            StartUpError: One of the two cannot be opened.
         """
         try:
-            self._private.open_control(self._assembly)
-        except CannotListen:
+            self._open_log()
+            self._private.use_control(self._private.control_of(self._assembly))
+        except (CannotListen, _Cannot):
             self._cannot_open(Failure())
         if self._failed is not None:
             raise self._failed
         super().startService()
         self._upkeep.start()
-        self._give_back_hangup = signals.on_hangup(self._reactor, self._hang_up)
         notify.watchdog(self._reactor)
-        self._reactor.callLater(0, self._tell_if_ready)
+        self._reactor.callLater(0, self._runs)
+
+    def _open_log(self) -> None:
+        try:
+            self.factory.open_log()
+        except OSError as error:
+            raise _Cannot(f"the access log cannot be opened: {error.strerror}") from error
+
+    def _runs(self) -> None:
+        if self.running:
+            self._given_back.append(signals.on_another(self._reactor, lambda: not self.running, self._hurry))
+        self._tell_if_ready()
 
     def _tell_if_ready(self) -> None:
         if not self._why_not_ready():
@@ -160,8 +176,9 @@ class SwitchService(Service):
         public = await self._public.change(assembly.listeners, partial(self._way_in, assembly))
         try:
             private = await self._private.change(assembly)
-        except CannotListen as error:
-            if assembly.config.admin != self._assembly.config.admin:
+        except BaseException as error:
+            is_new = assembly.config.admin.endpoint != self._assembly.config.admin.endpoint
+            if is_new or not isinstance(error, CannotListen):
                 public.undo()
                 raise
             # At the start, and from then on: clients are served also by a server that those who run it cannot ask.
@@ -183,11 +200,14 @@ class SwitchService(Service):
             events.log(events.Listening(described(port)))
         if public.ended:
             # In this turn what the system has received of them is read, as at the end.
-            self._reactor.callLater(0, self._dismiss, {one.name for one in public.ended})
-        return [*map(_seen_to, closing), *map(_seen_to, self._private.use(private))]
+            self._reactor.callLater(0, self._dismiss, [one.port for one in public.ended])
+        for one in public.ended:
+            if IInherited.providedBy(one.port):
+                events.log(events.Unserved(one.name))
+        return [*map(_seen_to, closing), *map(_seen_to, self._private.use(private, self._assembly))]
 
-    def _dismiss(self, closed: set[str]) -> None:
-        dismiss(one for one in self.factory.connections if one.listener.name in closed)
+    def _dismiss(self, closed: list[IListeningPort]) -> None:
+        dismiss(one for one in self.factory.connections if one.port in closed)
 
     # Reload
 
@@ -198,70 +218,90 @@ class SwitchService(Service):
     def reload(self) -> Deferred[events.Reloaded | events.NotReloaded]:
         """Read the configuration again, and use it, or else change nothing. The log is told how it went."""
         reloading = self._one_at_a_time.run(Deferred.fromCoroutine, self._reload())
-        reloading.addCallback(self._told)
-        return reloading
+        return reloading.addErrback(self._not_reloaded).addCallback(self._tell)
 
-    def _told(self, outcome: events.Reloaded | events.NotReloaded) -> events.Reloaded | events.NotReloaded:
+    def _not_reloaded(self, failure: Failure) -> events.NotReloaded:
+        why = failure.getErrorMessage()
+        if not failure.check(ConfigurationError, CannotListen, _Cannot):
+            _log.failure("reading the configuration again has failed", failure=failure)
+            why = f"{in_words(cast(BaseException, failure.value))}; the traceback is in the log"
+        return events.NotReloaded(self._assembly.config.file, why)
+
+    def _tell(self, outcome: events.Reloaded | events.NotReloaded) -> events.Reloaded | events.NotReloaded:
         self.factory.tell(outcome)
         self._tell_if_ready()
         return outcome
 
-    async def _reload(self) -> events.Reloaded | events.NotReloaded:
+    async def _reload(self) -> events.Reloaded:
+        """Raises whatever is the reason not to. Nothing has been changed then."""
+        if self._load is None:
+            raise _Cannot("it is not read from a file")
+        if not self.running:
+            raise _Cannot("the server stops")
         notify.reloading()
         before = self._assembly.config
-        if self._load is None or not self.running:
-            return events.NotReloaded(before.file, "the server stops" if self._load else "it is not read from a file")
+        assembly = assemble(*self._load(), self._reactor, self._assembly)
+        changes = await self._open(assembly)
         try:
-            assembly = assemble(*self._load(), self._reactor, self._assembly)
-            changes = await self._open(assembly)
-        except (ConfigurationError, CannotListen) as error:
-            return events.NotReloaded(before.file, str(error))
-        why_not = self._adopt(assembly)
-        if why_not:
+            self._adopt(assembly)
+        except BaseException:
             for change in changes:
                 change.undo()
-            return events.NotReloaded(before.file, why_not)
+            raise
         await DeferredList(self._use(changes))
         return _compared(before, assembly.config)
 
-    def _adopt(self, assembly: Assembly) -> str:
-        """Serve by another configuration. Returns why that cannot be, or ""."""
+    def _adopt(self, assembly: Assembly) -> None:
+        """Serve by another configuration."""
         if not self.running:
-            return "the server stops"
+            raise _Cannot("the server stops")
+        control = self._private.control_of(assembly)
         try:
             self.factory.use(assembly)
-        except OSError as error:
-            return f"the access log cannot be opened: {error.strerror}"
+        except BaseException as error:
+            self._private.forget(control)
+            if not isinstance(error, OSError):
+                raise
+            raise _Cannot(f"the access log cannot be opened: {error.strerror}") from error
+        self._private.use_control(control)
         self.factory.admission.raise_descriptors(_descriptors(self._reactor))
         self._assembly = assembly
-        return ""
 
     # The end
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, then drain. A further signal cuts that short.
+        """Stop listening, then drain. A further signal cuts that short; at SIGHUP nothing is read any more.
 
         The listener of `[admin]` tells about it, and is closed last.
         """
         super().stopService()
         self._upkeep.stop()
-        self._give_back_hangup()
         notify.stopping(self._assembly.config.limits.shutdown_seconds)
         self.factory.draining = True
         stopped = self._public.close()
-        give_back = signals.on_another(self._reactor, self._hurry)
         # Whoever has come before us is served: in this one turn what the system has received of them is read.
         drained = deferLater(self._reactor, 0).addCallback(lambda _: self._drain())
         everything = DeferredList([*stopped, drained], consumeErrors=True)
-        everything.addCallback(lambda results: give_back())
-        return everything.addCallback(lambda _: self._private.stop())
+        everything.addCallback(lambda results: self._private.stop())
+        return everything.addCallback(lambda _: self._give_back())
 
     def _drain(self) -> Deferred[None]:
-        return drain(self.factory, self._assembly.config.limits.shutdown_seconds, self._reactor)
+        drained = drain(self.factory, self._assembly.config.limits.shutdown_seconds, self._reactor)
+        self._hurried.addCallback(lambda _: cut(self.factory.connections))
+        return drained
 
     def _hurry(self) -> None:
-        _log.warn("stopped once more: what is left of the connections is cut")
-        cut(self.factory.connections)
+        if not self._hurried.called:
+            _log.warn("stopped once more: what is left of the connections is cut")
+            self._hurried.callback(None)
+
+    def _give_back(self) -> None:
+        for give_back in self._given_back:
+            give_back()
+
+
+class _Cannot(SwitchdError):
+    """Why something cannot be done: a sentence."""
 
 
 _Changes = tuple[Change, Change]
@@ -284,6 +324,8 @@ def _compared(before: config.Config, now: config.Config) -> events.Reloaded:
         others.append("listen.tls")
     if any(one.limits != other.limits for one, other in listen.kept):
         others.append("listen.limits")
+    if any(one.drain_seconds != other.drain_seconds for one, other in listen.kept):
+        others.append("listen.drain_seconds")
     if http.added or http.ended:
         others.append("http")
     return events.Reloaded(

@@ -34,35 +34,43 @@ def on_hangup(reactor: Any, reload: Callable[[], object]) -> Callable[[], None]:
     return give_back
 
 
-def on_another(reactor: Any, hurry: Callable[[], object]) -> Callable[[], None]:
-    """Have `hurry` called in the reactor when a signal comes that would stop it.
+def on_another(reactor: Any, is_stopping: Callable[[], bool], hurry: Callable[[], object]) -> Callable[[], None]:
+    """Have `hurry` called in the reactor when a signal comes that would stop it, and it is being stopped already.
 
-    The reactor would raise for being stopped twice. Where somebody else handles these signals, they keep doing so.
+    The reactor would raise for being stopped twice. So both signals are listened to from the beginning: two may come in
+    one of its turns. Where somebody else handles them, they keep doing so.
 
     Args:
-        reactor: The reactor, which is being stopped.
+        reactor: The reactor, which runs.
+        is_stopping: Whether it is being stopped, by a signal or otherwise.
         hurry: Called at each further signal.
 
     Returns:
         What gives the signals back to the reactor.
     """
-    ours = [
-        (number, handler)
+    ours: dict[int, Any] = {
+        number: handler
         for number, handler in (
             (signal.SIGINT, getattr(reactor, "sigInt", None)),
             (signal.SIGTERM, getattr(reactor, "sigTerm", None)),
         )
         if handler is not None and signal.getsignal(number) == handler
-    ]
+    }
+    has_heard = False
 
     def heard(number: int, frame: object) -> None:
-        reactor.callFromThread(hurry)
+        nonlocal has_heard
+        if has_heard or is_stopping():
+            reactor.callFromThread(hurry)
+        else:
+            has_heard = True
+            ours[number](number, frame)
 
-    for number, _ in ours:
+    for number in ours:
         signal.signal(number, heard)
 
     def give_back() -> None:
-        for number, handler in ours:
+        for number, handler in ours.items():
             signal.signal(number, handler)
 
     return give_back

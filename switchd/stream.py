@@ -16,6 +16,7 @@ from zope.interface import implementer
 from switchd import engine, frames
 from switchd.deadlines import Timer
 from switchd.interfaces import Header
+from switchd.transports.backlog import Backlog
 
 QUEUE_BYTES = 65536
 """How much waits for the peer before its producer is paused; as with a transport of Twisted's."""
@@ -136,6 +137,7 @@ class Stream(ABC):
     """
 
     __slots__ = (
+        "_backlog",
         "_complete",
         "_head",
         "_held",
@@ -171,6 +173,7 @@ class Stream(ABC):
         self._queue = Queue()
         self._paused = False
         self._pull_again: Timer | None = None
+        self._backlog: Backlog | None = None
 
     def getPeer(self) -> Any:
         """The peer's address."""
@@ -259,13 +262,23 @@ class Stream(ABC):
             self._paused = True
             self._call(self.producer.pauseProducing)
         most = self._session.buffered_bytes if self.buffered_bytes is None else self.buffered_bytes
-        if 0 < most < self._queue.size and not self.has_overflowed:
-            self.has_overflowed = True
-            self._overflow()
+        if not 0 < most < self._queue.size:
+            return
+        if self._backlog is None or self._backlog.is_over:
+            self._backlog = Backlog(self._session.reactor, most, self._unsent, self._give_up)
+        else:
+            self._backlog.grow()
+
+    def _unsent(self) -> int:
+        return self._queue.size
+
+    def _give_up(self) -> None:
+        self.has_overflowed = True
+        self._overflow()
 
     @abstractmethod
     def _overflow(self) -> None:
-        """End it, since more waits than may."""
+        """End it, since more waits than may, and the peer does not take it."""
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """See `IConsumer`."""
@@ -351,6 +364,8 @@ class Stream(ABC):
         """It is over, for the connection too."""
         self.open = False
         self._queue.clear()
+        if self._backlog is not None:
+            self._backlog.stop()
         self._held = None
         self._session.closed(self)
 

@@ -11,6 +11,8 @@ from switchd import draining, events
 from switchd.deadlines import Timer
 from switchd.factory import Connection, SwitchFactory
 from switchd.handover import bottom
+from switchd.http1 import Channel
+from switchd.http2 import Session
 from switchd.pressure import LOOK_SECONDS
 from switchd.transports import tcp_info
 
@@ -35,10 +37,10 @@ class Upkeep:
         self._left: list[Connection] = []  # of this round
 
     def start(self) -> None:
-        """Look from now on."""
+        """Look from now on, whatever comes of one look."""
+        self._next.start(LOOK_SECONDS, self.start)
         self._factory.admission.look_at_memory()
         self._end_idle()
-        self._next.start(LOOK_SECONDS, self.start)
 
     def stop(self) -> None:
         """Look no more."""
@@ -60,6 +62,8 @@ class Upkeep:
         most = self._may_idle.get(connection)
         if most is None or connection.ending is not None:
             return False  # it is over, or will be
+        if isinstance(connection.protocol, Channel | Session):
+            return False  # HTTP has `keepalive_seconds`, and may wait for an answer for longer
         # A stream has no socket of its own; it is as idle as what it is a stream of.
         carrier = getattr(connection.transport, "carrier", connection.transport)
         seconds = tcp_info.idle_seconds(bottom(carrier))

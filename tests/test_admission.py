@@ -17,14 +17,18 @@ from switchd.budgets import MOST_TURNED_AWAY, Bounds
 from switchd.config import Limits, Listen
 from switchd.factory import Assembly, Listener, Through
 from switchd.frames import CANCEL, ENHANCE_YOUR_CALM
-from switchd.interfaces import Early, Refuse
+from switchd.handover import handover
+from switchd.haproxy import WrappingFactory
+from switchd.interfaces import Context, Early, Refuse
 from switchd.negotiation import Entry
+from switchd.protocols.h2c import H2c
 from switchd.routes import Routes
 from switchd.testing import Wire
+from switchd.transports.backlog import LOOK_SECONDS
 from tests.http2_client import Client, end_all
 from tests.http2_client import site as http2_site
 from tests.serving import PLAIN, SWITCH, SWITCHED, Accepts, Says, Shout, Site, answers, statuses
-from tests.wires import KINDS, PROXY, Kind, TLSWire, client_tls
+from tests.wires import KINDS, PROXY, Kind, ProxiedTLSWire, TLSWire, client_tls
 
 ONE_SWITCHED = "[limits]\nswitched = 1"
 TWO_CONNECTIONS = "[limits]\nconnections = 2"
@@ -204,10 +208,7 @@ class TestPaths:
             """Speaks HTTP again."""
 
             def connectionMade(self) -> None:
-                from switchd.handover import handover
-
-                channel = back.session.resume_http()
-                handover(self.transport, channel)
+                handover(self.transport, back.session.resume_http())
 
         back = Accepts(Back)
         bounds = Bounds(connections=1)
@@ -230,6 +231,50 @@ class TestPaths:
         last.send(SWITCH)
         assert statuses(last.take()) == [101]
 
+    @pytest.mark.parametrize("bounds", [Bounds(connections=1), Bounds(handshakes_per_second=1)])
+    def test_who_has_no_room_is_not_asked_and_the_next_one_is(self, bounds: Bounds) -> None:
+        one, two = Accepts(), Accepts()
+        entries = [
+            Entry("/shout", "one", (b"shout",), one, bounds=bounds),
+            Entry("/shout", "two", (b"cry",), two, bounds=bounds),
+        ]
+        site = Site(entries)
+        both = SWITCH.replace(b"Upgrade: shout", b"Upgrade: shout, cry")
+        found = []
+        for _ in range(3):
+            wire = site.connect()
+            wire.send(both)
+            found += statuses(wire.received)
+        assert found == [101, 101, 503]
+        assert (len(one.asked), len(two.asked)) == (1, 1)
+
+    @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+    def test_who_is_asked_after_another_has_room_or_is_passed_over(self, late: bool) -> None:
+        none, two = Says(lambda request, offer: succeed(None) if late else None), Accepts()
+        bounds = Bounds(connections=1)
+        entries = [
+            Entry("/shout", "one", (b"shout",), none, bounds=bounds),
+            Entry("/shout", "two", (b"cry",), two, bounds=bounds),
+        ]
+        site = Site(entries)
+        both = SWITCH.replace(b"Upgrade: shout", b"Upgrade: shout, cry")
+        found = []
+        for _ in range(3):
+            wire = site.connect()
+            wire.send(both)
+            found += statuses(wire.received)
+        assert found == [101, 200, 200]
+        assert len(two.asked) == 1
+        counted = site.factory.admission.budgets
+        assert counted is not None
+        assert [made.switched for made in counted._accounts.values() if made.scope == "path"] == [0, 1]
+
+    def test_two_tables_of_one_path_and_protocol_have_one_account(self) -> None:
+        bounds = Bounds(connections=2)
+        entries = [Entry("/shout", "shout", (b"shout",), Accepts(), bounds=bounds) for _ in range(2)]
+        site = Site(entries)
+        assert [switches(site.connect())[0] for _ in range(3)] == [101, 101, 503]
+
     def test_one_may_have_more_time_to_decide_than_the_others(self) -> None:
         entry = Entry("/shout", "shout", (b"shout",), Accepts(late=True), bounds=Bounds(switch_seconds=30))
         site = Site([entry], settings="[limits]\nswitch_seconds = 5")
@@ -240,6 +285,45 @@ class TestPaths:
         assert wire.received == b""
         site.clock.advance(1)
         wire.turn()
+        assert statuses(wire.received) == [503]
+
+
+H2C = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n"
+)
+
+
+class TestOptional:
+    """What a client offers that is as content with an ordinary answer."""
+
+    def site(self, **keywords: Any) -> tuple[Site, Heard]:
+        h2c = H2c(H2c.Options(), Context(None, "/", Path()))
+        entries = [Entry("/", "h2c", (b"h2c",), h2c, **keywords), Entry("/shout", "shout", (b"shout",), Accepts())]
+        site = Site(entries, settings=ONE_SWITCHED)
+        client_of(site).send(SWITCH)
+        return site, Heard(site)
+
+    def test_is_ignored_where_there_is_no_room(self) -> None:
+        site, heard = self.site()
+        wire = client_of(site)
+        for _ in range(3):
+            wire.send(H2C)
+        assert statuses(wire.received) == [200, 200, 200]
+        assert {(told.reason, told.offers) for told in heard.told(events.Ignored)} == {("over_budget", ("h2c",))}
+        assert heard.told(events.OverBudget) == []
+
+    def test_is_answered_together_with_what_is_not(self) -> None:
+        site, _ = self.site()
+        wire = client_of(site)
+        wire.send(SWITCH.replace(b"Upgrade: shout", b"Upgrade: h2c, shout"))
+        assert statuses(wire.received) == [503]
+
+    @pytest.mark.parametrize("key", ["require", "close"])
+    def test_is_answered_where_the_entry_says_what_becomes_of_it(self, key: str) -> None:
+        site, _ = self.site(**{key: True})
+        wire = client_of(site)
+        wire.send(H2C)
         assert statuses(wire.received) == [503]
 
 
@@ -303,9 +387,47 @@ class TestPeers:
 
 
 def _wrapped(site: Site) -> Any:
-    from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
+    return WrappingFactory(site.factory)
 
-    return HAProxyWrappingFactory(site.factory)
+
+@pytest.mark.parametrize("kind", ["clear", "before TLS", "in TLS"])
+class TestBehindAProxy:
+    """Who a connection is of is known when the proxy has said so."""
+
+    def connected(self, site: Site, kind: str, *data: bytes) -> Wire:
+        if kind == "before TLS":
+            wire: Wire = TLSWire(site.factory, site.clock, first=PROXY)
+        elif kind == "in TLS":
+            wire = ProxiedTLSWire(site.factory, site.clock)
+        else:
+            wire = Wire(_wrapped(site), site.clock)
+            wire.send(PROXY)
+        for each in data if not wire.closed else ():
+            wire.send(each)
+        return wire
+
+    def test_who_says_nothing_after_that_is_counted(self, kind: str) -> None:
+        site = Site(settings="[peers]\nconnections = 1")
+        first, second = self.connected(site, kind), self.connected(site, kind)
+        second.send(PLAIN)
+        first.send(PLAIN)
+        assert (statuses(first.received), statuses(second.received)) == ([200], [429])
+
+    def test_there_are_never_many_who_are_turned_away(self, kind: str) -> None:
+        site = Site(settings="[peers]\nconnections = 1")
+        wires = [self.connected(site, kind) for _ in range(MOST_TURNED_AWAY + 5)]
+        for wire in wires:
+            wire.turn()
+        assert [wire.closed for wire in wires] == [False] * (MOST_TURNED_AWAY + 1) + [True] * 4
+        assert len(site.factory.connections) == MOST_TURNED_AWAY + 1
+        assert site.told(events.NoSession) == [], "that there is none is our doing"
+
+    def test_so_it_is_if_they_ask(self, kind: str) -> None:
+        site = Site(settings="[peers]\nconnections = 1")
+        wires = [self.connected(site, kind, PLAIN) for _ in range(MOST_TURNED_AWAY + 5)]
+        assert [statuses(wire.received) for wire in wires[:2]] == [[200], [429]]
+        assert [wire.received for wire in wires[MOST_TURNED_AWAY + 1 :]] == [b""] * 4
+        assert not any(wire.closed for wire in wires[: MOST_TURNED_AWAY + 1]) or "TLS" in kind
 
 
 class TestConnections:
@@ -391,8 +513,18 @@ class TestConnections:
         site = Site(settings="[limits]\nconnections = 1")
         wires = [site.connect() for _ in range(MOST_TURNED_AWAY + 5)]
         assert [wire.closed for wire in wires] == [False] * (MOST_TURNED_AWAY + 1) + [True] * 4
+        said = [event.text.format(event=event) for event in site.told(events.OverBudget)]
+        assert "cut off without an answer: over the budget connections of the server" in said[0]
         wires[1].reset()
         assert not site.connect().closed
+
+    def test_that_one_has_come_to_no_tls_session_then_is_not_told(self) -> None:
+        site = Site(settings="[limits]\nconnections = 1")
+        wires = [TLSWire(site.factory, site.clock) for _ in range(MOST_TURNED_AWAY + 5)]
+        for wire in wires:
+            wire.turn()
+        assert sum(wire.closed for wire in wires) == 4
+        assert site.told(events.NoSession) == []
 
     def test_one_that_is_silent_is_closed_in_time(self) -> None:
         site = Site(settings="[limits]\nconnections = 1\nhead_seconds = 3")
@@ -538,6 +670,8 @@ class TestTheLog:
         flood()
         site.clock.advance(0.1)
         flood()
+        said = [event.text.format(event=event) for event in site.told(events.OverBudget)]
+        assert " turned away with 503: over the budget switched of the server (99 more " in said[1]
         logged = [event.unlogged for event in site.told(events.OverBudget)]
         assert logged == [0, 99]
         assert len(heard.told(events.OverBudget)) == 150
@@ -565,6 +699,19 @@ class TestReload:
         first.reset()
         third.send(SWITCH)
         assert statuses(third.take()) == [101]
+
+    def test_a_decision_that_is_pending_is_counted_when_it_has_switched(self) -> None:
+        late = Accepts(late=True)
+        site = Site({"/late": late, "/shout": Accepts()})
+        wire = site.connect()
+        wire.send(SWITCH.replace(b"/shout", b"/late"))
+        reload(site, ONE_SWITCHED)
+        late.decide()
+        wire.turn()
+        assert statuses(wire.received) == [101]
+        assert switches(site.connect()) == [503]
+        wire.reset()
+        assert switches(site.connect()) == [101]
 
     def test_of_http2_both_are_the_connection_and_its_streams(self) -> None:
         entry = Entry("/", "shout", (b"shout",), Accepts())
@@ -627,6 +774,21 @@ class TestListeners:
         (connection,) = site.factory.connections
         assert connection.drain_seconds == seconds
 
+    def test_so_it_has_for_http2_that_was_agreed_on_behind_a_switch(self) -> None:
+        class Back(Shout):
+            def connectionMade(self) -> None:
+                handover(self.transport, back.session.resume_http(b"h2"))
+
+        back = Accepts(Back)
+        site = Site([Entry("/shout", "shout", (b"shout",), back, drain_seconds=5.0)])
+        table = Listen("tcp:1", drain_seconds=2.0)
+        site.factory.admission.allow(evolve(_configuration(), listen=(table,)), site.factory.entries)
+        wire = client_of(site, listener=Listener("tcp:1", site.factory.listener.limits, 2.0))
+        wire.send(SWITCH)
+        (connection,) = site.factory.connections
+        assert (connection.stack, connection.drain_seconds) == (("shout", "h2"), 2.0)
+        wire.reset()
+
     def test_so_it_has_for_http2(self) -> None:
         site = http2_site()
         table = Listen("tcp:1", limits=Limits(idle_seconds=7.0))
@@ -651,6 +813,24 @@ class TestUnsent:
         wire.send(SWITCH)
         assert wire.transport.buffered_bytes == 7
 
+    def test_what_a_path_says_holds_for_what_has_switched_there_only(self) -> None:
+        class Back(Shout):
+            def connectionMade(self) -> None:
+                handover(self.transport, back.session.resume_http())
+
+        back = Accepts(Back)
+        entries = [
+            Entry("/back", "back", (b"shout",), back, bounds=Bounds(buffered_bytes=7, idle_seconds=5)),
+            Entry("/shout", "shout", (b"shout",), Accepts()),
+        ]
+        site = Site(entries, settings=self.SETTINGS)
+        wire: Any = site.connect()
+        wire.send(SWITCH.replace(b"/shout", b"/back"))
+        assert wire.transport.buffered_bytes == 7
+        wire.send(SWITCH)
+        assert wire.transport.buffered_bytes == 200000
+        assert site.factory.admission.may_idle == {}
+
     @pytest.mark.parametrize(("bounds", "most"), [(Bounds(), 200000), (Bounds(buffered_bytes=300000), 300000)])
     def test_a_stream_with_more_is_aborted(self, bounds: Bounds, most: int) -> None:
         switch = Accepts()
@@ -661,24 +841,50 @@ class TestUnsent:
         first, second = switch.built
         first.transport.write(bytes(most))
         second.transport.write(bytes(most))
-        second.transport.write(b"x")
+        second.transport.write(bytes(65_536))  # as much as may be under way
         client.let_pass(0)
+        assert client.site.told(events.Ended) == [], "it may yet be taken"
+        client.let_pass(LOOK_SECONDS)
         assert (few.reset, many.reset) == (None, CANCEL)
         assert len(second.reasons) == 1
         (ended,) = client.site.told(events.Ended)
         assert (ended.by, ended.why) == ("server", "too much unsent")
+
+    def test_a_stream_that_is_read_may_have_more(self) -> None:
+        switch = Accepts()
+        entries = [Entry("/", "shout", (b"shout",), switch)]
+        client = Client(http2_site(settings="[limits]\nbuffered_bytes = 100_000", entries=entries))
+        tunnel = client.tunnel()
+        (shout,) = switch.built
+        shout.transport.write(bytes(300_000))
+        client.let_pass(0)
+        client.let_pass(LOOK_SECONDS)
+        assert (len(tunnel.body), tunnel.reset) == (300_000, None)
+
+    def test_one_that_gets_ever_more_is_cut_off_at_once(self) -> None:
+        switch = Accepts()
+        entries = [Entry("/", "shout", (b"shout",), switch)]
+        client = Client(http2_site(settings=self.SETTINGS, entries=entries), credit=0)
+        tunnel = client.tunnel()
+        client.reads = False
+        (shout,) = switch.built
+        for _ in range(3):
+            shout.transport.write(bytes(200_001))
+            client.let_pass(0)
+        assert tunnel.reset == CANCEL
 
     def test_an_answer_that_is_longer_is_cut_off_in_http2(self) -> None:
         class Long(Resource):
             isLeaf = True
 
             def render_GET(self, request: Any) -> bytes:
-                return bytes(200001)
+                return bytes(200_000 + 65_536)
 
         client = Client(http2_site(Long(), settings=self.SETTINGS), credit=0)
         client.reads = False
         answer = client.get()
         client.let_pass(0)
+        client.let_pass(LOOK_SECONDS)
         assert answer.reset == CANCEL
         assert len(client.site.told(events.Overflowed)) == 1
 

@@ -47,12 +47,13 @@ class Bank:
         self._asked += 1
         request = str(self._asked)
         tables = [(path, path, budget) for path, budget in paths]
-        return self.budgets.ask(request, listener, address, tables, before) or request
+        outcome = self.budgets.ask(request, listener, address, tables, before)
+        return outcome if isinstance(outcome, Over) else request
 
     def switches(self, *paths: tuple[str, Budget], **keywords: Any) -> Charge:
         request = self.ask(*paths, **keywords)
         assert isinstance(request, str)
-        charge = self.budgets.keep(request, paths[0][0] if paths else "")
+        charge = self.budgets.keep(request)
         assert charge is not None
         return charge
 
@@ -98,15 +99,24 @@ class TestRate:
 
     def test_it_rests_when_it_is_as_if_there_had_been_none(self) -> None:
         rate = Rate()
-        assert rate.rests(0.0)
+        assert rate.rests(2, 0.0)
         rate.take(2, 0.0)
-        assert [rate.rests(now) for now in (0.0, 0.4, 0.5)] == [False, False, True]
+        assert [rate.rests(2, now) for now in (0.0, 0.4, 0.5)] == [False, False, True]
 
     def test_none_is_any_number(self) -> None:
         rate = Rate()
         rate.take(0, 0.0)
         assert rate.wait(0, 0.0) == 0
-        assert rate.rests(0.0)
+        assert rate.rests(0, 0.0)
+
+    @pytest.mark.parametrize("per_second", [0.1, 1, 100])
+    def test_a_clock_that_is_set_back_costs_no_more_than_the_rate(self, per_second: float) -> None:
+        rate = Rate()
+        while not rate.wait(per_second, 10_000.0):
+            rate.take(per_second, 10_000.0)
+        assert rate.wait(per_second, 6_400.0) == pytest.approx(1 / per_second)
+        assert not rate.rests(per_second, 6_400.0)
+        assert rate.rests(per_second, 6_400.0 + max(1.0, 1 / per_second))
 
 
 class TestConnections:
@@ -196,7 +206,7 @@ class TestSwitches:
         made.budgets.release(request)
         made.budgets.release(request)
         made.budgets.release("nobody's")
-        assert made.budgets.keep("nobody's", "") is None
+        assert made.budgets.keep("nobody's") is None
         made.switches()
         assert isinstance(made.ask(), Over)
 
@@ -207,16 +217,41 @@ class TestSwitches:
         assert made.ask(few) == Over("path", "/few", "connections")
         made.switches(("/many", UNBOUNDED))
 
-    def test_on_several_paths_there_has_to_be_room_on_each_and_then_it_is_of_one(self) -> None:
+    def test_of_several_paths_it_is_on_the_first_that_has_room(self) -> None:
         made = bank()
         one, other = ("/", Budget(switched=1)), ("/x", Budget(switched=1))
         charge = made.switches(one, other)
         assert isinstance(made.ask(one), Over)
-        again = made.switches(other)
+        again = made.switches(one, other)
         assert isinstance(made.ask(other), Over)
+        assert isinstance(made.ask(one, other), Over)
         charge.give_back()
         again.give_back()
         made.switches(one, other)
+        made.switches(other)
+
+    def test_it_leaves_a_path_for_the_next_one_that_is_asked(self) -> None:
+        made = bank()
+        one, other = ("/", Budget(switched=1)), ("/x", Budget(switched=1))
+        request = made.ask(one, other)
+        assert isinstance(request, str)
+        assert made.budgets.go_on(request, ("/", *one))
+        assert made.budgets.go_on(request, ("/x", *other))
+        made.switches(one)
+        assert not made.budgets.go_on(request, ("/", *one))
+        assert isinstance(made.ask(other), Over)
+        made.budgets.release(request)
+        made.switches(other)
+
+    def test_a_path_s_handshakes_are_those_that_it_is_asked_about(self) -> None:
+        made = bank()
+        often, seldom = ("/", UNBOUNDED), ("/x", Budget(handshakes_per_second=1))
+        for _ in range(3):
+            request = made.ask(often, seldom)
+        assert isinstance(request, str)
+        assert made.budgets.go_on(request, ("/x", *seldom))
+        made.switches(often, seldom)
+        assert isinstance(made.ask(seldom), Over)
 
     def test_a_connection_that_switches_again_needs_no_second_place(self) -> None:
         made = bank(Budget(switched=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -323,6 +324,40 @@ class TestRenewal:
             clock.advance(LOOK_SECONDS)
             assert session(made).name == "one"
         assert [type(each) for each in told] == [events.NotRenewed]
+
+    def test_is_tried_again_where_a_file_could_not_be_read(
+        self, tmp_path: Path, told: list[events.Event], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Though nothing about it has changed: there were no descriptors left, say."""
+
+        def refuse(*arguments: Any) -> Any:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        clock = Clock()
+        write(tmp_path, cert=CERT + KEY)
+        (tmp_path / "cert.pem").chmod(0o600)
+        made = certificates(tmp_path, clock, key="")
+        write(tmp_path, cert=OTHER_CERT + OTHER_KEY)
+        with monkeypatch.context() as patched:
+            patched.setattr("switchd.certificates.open", refuse, raising=False)
+            for _ in range(3):
+                clock.advance(LOOK_SECONDS)
+                assert session(made).name == "one"
+        assert not made.are_those_of(certificates(tmp_path, clock, key=""))
+        clock.advance(LOOK_SECONDS)
+        assert session(made).name == "other"
+        assert [type(each) for each in told] == [events.NotRenewed, events.Renewed]
+        assert made.are_those_of(certificates(tmp_path, clock, key=""))
+
+    def test_that_has_failed_is_not_what_is_served(self, tmp_path: Path) -> None:
+        clock = Clock()
+        write(tmp_path, cert=CERT, key=KEY)
+        made = certificates(tmp_path, clock)
+        write(tmp_path, cert=OTHER_CERT)
+        clock.advance(LOOK_SECONDS)
+        assert session(made).name == "one"
+        write(tmp_path, key=OTHER_KEY)
+        assert not made.are_those_of(certificates(tmp_path, clock))
 
     def test_fails_whatever_a_library_raises(
         self, tmp_path: Path, told: list[events.Event], monkeypatch: pytest.MonkeyPatch

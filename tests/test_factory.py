@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,12 @@ def test_an_access_log_in_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path
     assert str(raised.value) == said
     (tmp_path / "logs").mkdir()
     assemble(*config.parse('server.access_log = "logs/a.log"', "test.toml", tmp_path, ["tcp:0"]), reactor)
+
+
+def test_an_access_log_that_would_not_be_a_file_is_a_mistake(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.log")  # to open which would wait for a reader
+    with pytest.raises(ConfigurationError, match=r"server\.access_log: .*/a\.log is no file that can be written to"):
+        assemble(*config.parse('server.access_log = "a.log"', "test.toml", tmp_path, ["tcp:0"]), reactor)
 
 
 def test_the_built_in_configuration_is_sound_and_adds_one() -> None:

@@ -13,11 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet import reactor
 
 from switchd import metrics
+from switchd.budgets import Bounds
 from switchd.draining import FIRST_SECONDS, drain
 from switchd.events import (
     Dropped,
     Ended,
     Event,
+    Idled,
     Ignored,
     NoSession,
     OverBudget,
@@ -162,15 +164,31 @@ class TestEvents:
             ("connections", "/shout", "path"): 2,
         }
 
+    def test_what_is_bounded_is_there_from_the_beginning(self) -> None:
+        bounds = Bounds(connections=1, handshakes_per_second=1)
+        entry = Entry("/shout", "shout", (b"shout",), Accepts(), bounds=bounds)
+        site = Site([entry], settings="[limits]\nswitched = 5\nmemory_bytes = 1000\n[peers]\nconnections = 2")
+        samples = told(Metrics(site.factory))
+        assert {labels for name, labels in samples if name == "switchd_over_budget_total"} == {
+            ("connections", "", "server"),
+            ("memory_bytes", "", "server"),
+            ("switched", "", "server"),
+            ("connections", "/shout", "path"),
+            ("handshakes_per_second", "/shout", "path"),
+            ("connections", "", "peer"),
+        }
+
     def test_what_was_dropped_or_rejected(self) -> None:
         samples = heard(
             Dropped(*PEER, "/x"),
             NoSession(*PEER, "why"),
             NoSession(*PEER, "why"),
             Overflowed(*PEER),
+            Idled(*PEER, "/x", 5.0),
             Rejected(*PEER, 408, ""),
         )
-        assert of(samples, "switchd_drops_total") == {("unclaimed",): 1, ("no_session",): 2, ("overflowed",): 1}
+        drops = {("unclaimed",): 1, ("no_session",): 2, ("overflowed",): 1, ("idle",): 1}
+        assert of(samples, "switchd_drops_total") == drops
         assert of(samples, "switchd_rejected_total") == {("408",): 1}
 
 

@@ -27,6 +27,20 @@ def test_where_linux_does_not_tell_the_most_that_was_is_told(monkeypatch: pytest
     assert process.memory_bytes() >= now * 0.9
 
 
+def test_it_is_seen_where_there_is_no_descriptor_left() -> None:
+    program = (
+        "import os, resource; from switchd.process import memory_bytes\n"
+        "peak = bytearray(200_000_000); del peak\n"
+        "before = memory_bytes()\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))\n"
+        "try:\n"
+        "    while True: os.open('/dev/null', 0)\n"
+        "except OSError: print(before < 150_000_000 and memory_bytes() < 150_000_000)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "True\n"
+
+
 def descriptors(soft: int, hard: int, wanted: int) -> tuple[int, int]:
     """What is returned where there are so many, and how many there are then; in a process of its own."""
     program = (

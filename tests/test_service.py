@@ -17,7 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from switchd import config, events
-from switchd.draining import FIRST_SECONDS, drain
+from switchd.draining import FIRST_SECONDS, dismiss, drain
 from switchd.engine import PREFACE
 from switchd.events import Drained, Draining, Ended
 from switchd.factory import Assembly, assemble
@@ -262,6 +262,17 @@ class TestEndings:
         assert site.told(Draining) == [Draining(5, 3, 10)]
         assert site.told(Drained) == [Drained(seconds=10, idle=1, answered=1, farewell=1, cut=1, lost=1)]
 
+    def test_of_who_has_asked_for_nothing_and_leaves_is_idle(self) -> None:
+        site = Site()
+        silent, asks = site.connect(), site.connect()
+        drained(site)
+        silent.half_close()
+        asks.send(PLAIN)
+        asks.half_close()
+        assert silent.closed
+        site.clock.advance(FIRST_SECONDS)
+        assert site.told(Drained) == [Drained(seconds=0, idle=1, answered=1)]
+
     def test_of_nothing_are_none(self) -> None:
         site = Site()
         drained(site)
@@ -311,6 +322,30 @@ class TestTime:
         wire.half_close()
         assert b"at last" in wire.received
         assert over == [None]
+
+
+class TestDismissal:
+    def test_who_has_asked_for_nothing_yet_is_served_and_leaves(self) -> None:
+        site = Site([Entry("/", "h2c", (b"h2c",), Accepts())])
+        speaks_http1, speaks_http2 = site.connect(), site.connect()
+        dismiss(site.factory.connections)
+        speaks_http1.send(PLAIN + PLAIN)
+        speaks_http1.half_close()
+        assert statuses(speaks_http1.received) == [200]
+        assert speaks_http1.closed
+        speaks_http2.send(PREFACE)
+        assert b"\0\0\x08\x07\0\0\0\0\0" in speaks_http2.received, "a GOAWAY"
+
+    def test_what_switches_back_to_http_leaves_too(self) -> None:
+        back = Says(lambda request, offer: Accept(lambda session: session.resume_http()))
+        site = Site({"/shout": back})
+        wire = site.connect()
+        dismiss(site.factory.connections)
+        wire.send(SWITCH + PLAIN)
+        wire.half_close()
+        assert wire.received.count(b"HTTP/1.1 ") == 2
+        assert b"Connection: close\r\n" in wire.received
+        assert wire.closed
 
 
 class TestMeanwhile:
@@ -412,6 +447,20 @@ class TestStart:
         await first.stopService()
         del raised, second
         gc.collect()
+
+    @with_reactor
+    async def test_ends_with_one_sentence_if_the_access_log_cannot_be_opened(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """As whoever it serves as, who may have fewer rights than who opens the ports."""
+        name = tmp_path / ("x" * 256)
+        made = service("tcp:0:interface=127.0.0.1", text=f'server.access_log = "{name}"')
+        made.privilegedStartService()
+        with pytest.raises(StartUpError) as raised:
+            made.startService()
+        assert str(raised.value) == "switchd: the access log cannot be opened: File name too long"
+        assert f"{raised.value}\n" in capfd.readouterr().err
+        await made.stopService()
 
     @pytest.mark.parametrize("endpoint", ["systemd:domain=INET:index=7", "systemd:domain=INET:name=web"])
     def test_a_socket_that_systemd_has_not_passed_is_no_mistake_until_the_start(self, endpoint: str) -> None:

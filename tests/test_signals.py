@@ -41,7 +41,7 @@ def reactor() -> Iterator[Reactor]:
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_further_signal_is_for_who_wants_it_and_then_the_reactors_again(reactor: Reactor, number: int) -> None:
     hurried: list[int] = []
-    give_back = on_another(reactor, lambda: hurried.append(number))
+    give_back = on_another(reactor, lambda: True, lambda: hurried.append(number))
     signal.raise_signal(number)
     signal.raise_signal(number)
     assert (hurried, reactor.heard) == ([number, number], [])
@@ -50,14 +50,27 @@ def test_a_further_signal_is_for_who_wants_it_and_then_the_reactors_again(reacto
     assert (hurried, reactor.heard) == ([number, number], [number])
 
 
+@pytest.mark.parametrize("other", NUMBERS)
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_first_one_is_the_reactors(reactor: Reactor, number: int, other: int) -> None:
+    """Also where the second one comes before the reactor has done anything about it."""
+    hurried: list[int] = []
+    give_back = on_another(reactor, lambda: False, lambda: hurried.append(other))
+    signal.raise_signal(number)
+    assert (hurried, reactor.heard) == ([], [number])
+    signal.raise_signal(other)
+    assert (hurried, reactor.heard) == ([other], [number])
+    give_back()
+
+
 def test_signals_that_are_somebody_elses_stay_so(reactor: Reactor) -> None:
     other = Reactor()
-    on_another(other, lambda: None)()
+    on_another(other, lambda: True, lambda: None)()
     signal.raise_signal(signal.SIGTERM)
     assert (reactor.heard, other.heard) == ([signal.SIGTERM], [])
 
 
 def test_a_reactor_without_signals_is_let_be(reactor: Reactor) -> None:
-    on_another(object(), lambda: None)()
+    on_another(object(), lambda: True, lambda: None)()
     signal.raise_signal(signal.SIGINT)
     assert reactor.heard == [signal.SIGINT]

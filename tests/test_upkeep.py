@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from switchd import events
+from switchd import draining, events
 from switchd.budgets import Bounds
+from switchd.handover import handover
 from switchd.interfaces import IDrain
 from switchd.negotiation import Entry
 from switchd.testing import Wire
@@ -85,8 +89,6 @@ def test_it_is_told_so_once_and_cut_in_the_end(monkeypatch: pytest.MonkeyPatch) 
     @implementer(IDrain)
     class Stubborn(Shout):
         def drain(self, seconds: float) -> Any:
-            from twisted.internet.defer import Deferred
-
             return Deferred()
 
     settings = "[limits]\nidle_seconds = 5\nshutdown_seconds = 3"
@@ -117,6 +119,83 @@ def test_what_has_not_switched_is_no_matter_here(monkeypatch: pytest.MonkeyPatch
     server.pass_time(wire, seconds=10)
     assert not wire.closed
     assert server.looks == 0
+
+
+def test_http_may_wait_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer may take its time, in HTTP/2 too, and in HTTP that a connection has switched to; then there is
+    `keepalive_seconds`."""
+    site = http2_site(Waits(), settings="[limits]\nidle_seconds = 5", entries=[of_path(None)])
+    server = Server(monkeypatch, site)
+    client = Client(site)
+    client.get()
+    server.idle[client.wire.transport] = 100
+    for _ in range(20):
+        client.let_pass(1)
+    assert not client.wire.closed
+    assert client.goaways == []
+    server.upkeep.stop()
+    end_all()
+
+
+def test_so_it_may_on_a_connection_that_was_something_else_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Back(Shout):
+        def connectionMade(self) -> None:
+            handover(self.transport, back.session.resume_http())
+
+    back = Accepts(Back)
+    site = Site([Entry("/shout", "shout", (b"shout",), back)], settings="[limits]\nidle_seconds = 5", root=Waits())
+    server = Server(monkeypatch, site)
+    wire = server.switched()
+    server.idle[wire.transport] = 100
+    server.pass_time(wire, seconds=20)
+    assert not wire.closed
+
+
+def test_it_goes_on_looking_if_a_look_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(monkeypatch, Site([of_path(None)], settings="[limits]\nidle_seconds = 5"))
+    server.switched()
+    monkeypatch.setattr(tcp_info, "idle_seconds", lambda transport: 1 / 0)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            server.site.clock.advance(1)
+
+
+@pytest.mark.parametrize("first", ["idle", "closed"])
+def test_who_says_goodbye_already_is_not_asked_to_again_when_the_server_stops(
+    monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    asked: list[float] = []
+
+    @implementer(IDrain)
+    class Stubborn(Shout):
+        def drain(self, seconds: float) -> Any:
+            asked.append(seconds)
+            return Deferred()
+
+    settings = "[limits]\nidle_seconds = 5\nshutdown_seconds = 30"
+    server = Server(monkeypatch, Site([of_path(None, Stubborn)], settings=settings))
+    wire = server.switched()
+    factory = server.site.factory
+    if first == "idle":
+        server.idle[wire.transport] = 100
+        server.pass_time(wire, seconds=5)
+    else:
+        draining.close(factory, factory.connections, 30, server.site.clock)
+    assert asked == [30]
+    draining.drain(factory, 10, server.site.clock)
+    assert asked == [30]
+    server.pass_time(wire, seconds=10)
+    assert wire.closed
+    assert factory.endings == {"cut": 1}
+
+
+class Waits(Resource):
+    """Takes its time."""
+
+    isLeaf = True
+
+    def render(self, request: Any) -> Any:
+        return NOT_DONE_YET
 
 
 def test_a_stream_is_as_idle_as_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:

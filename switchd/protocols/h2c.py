@@ -15,7 +15,7 @@ from attrs import frozen
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from switchd.interfaces import Accept, Answer, Context, IInClear, ISwitch, Offer, Refuse, Request
+from switchd.interfaces import Accept, Answer, Context, IInClear, IOptional, ISwitch, Offer, Refuse, Request
 
 _IS_BASE64URL = re.compile(rb"[A-Za-z0-9_-]*").fullmatch  # without padding (section 3.2.1)
 
@@ -36,7 +36,7 @@ _VALUES = {
 }
 
 
-@implementer(ISwitch, IInClear)
+@implementer(ISwitch, IInClear, IOptional)
 @frozen
 class H2c:
     """One `[[switch]]` with `protocol = "h2c"`."""

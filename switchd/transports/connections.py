@@ -28,6 +28,8 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
+from switchd.transports.backlog import Backlog
+
 READ_BYTES = 262_144
 """How much is read at once from a peer that has filled `bufferSize`. It sends something long, and each smaller read
 would be a turn of the reactor, and a piece to be joined."""
@@ -112,13 +114,14 @@ class Connection(tcp.Server):
         is_undelayed: Whether it has TCP_NODELAY from its listener.
 
     Attributes:
-        buffered_bytes: How much may wait to be sent: over it, the connection is aborted. 0: any amount. Whoever serves
-            sets it.
+        buffered_bytes: How much may wait to be sent: over it, a peer that takes nothing is aborted. 0: any amount.
+            Whoever serves sets it.
         has_overflowed: Whether that has happened.
     """
 
     buffered_bytes = 0
     has_overflowed = False
+    _backlog: Backlog | None = None
     _read_bytes = tcp.Server.bufferSize
 
     def __init__(
@@ -203,11 +206,21 @@ class Connection(tcp.Server):
         self._bound()
 
     def _bound(self) -> None:
-        """Abort, if there is more than may be that waits."""
-        unsent = self._tempDataLen + len(self.dataBuffer) - self.offset
-        if 0 < self.buffered_bytes < unsent and not self.has_overflowed:
-            self.has_overflowed = True
-            self.abortConnection()
+        """If there is more than may be that waits, see what becomes of it."""
+        if not 0 < self.buffered_bytes < self._unsent():
+            return
+        if self._backlog is None or self._backlog.is_over:
+            self._backlog = Backlog(self.reactor, self.buffered_bytes, self._unsent, self._overflow)
+        else:
+            self._backlog.grow()
+
+    def _unsent(self) -> int:
+        """How much waits for a peer that is there."""
+        return self._tempDataLen + len(self.dataBuffer) - self.offset if self.connected and not self._aborting else 0
+
+    def _overflow(self) -> None:
+        self.has_overflowed = True
+        self.abortConnection()
 
     def _pile_up(self) -> None:
         """The system has not taken all, or more waits than may: a producer is to wait if it cannot be sent now."""

@@ -172,9 +172,9 @@ class Site:
         self.server.signal(signal.SIGTERM)
         self.server.wait_for("draining: ")
 
-    def endings(self) -> dict[str, int]:
-        """How its connections have ended, by its last line; it has stopped."""
-        assert self.server.end() == -signal.SIGTERM
+    def endings(self, number: int = signal.SIGTERM) -> dict[str, int]:
+        """How its connections have ended, by its last line; it has stopped, by that signal."""
+        assert self.server.end() == -number
         found = re.search(
             r"drained in [\d.]+ s: (\d+) idle, (\d+) after an answer, (\d+) after a farewell, (\d+) cut, (\d+) lost",
             self.server.log,
@@ -445,4 +445,12 @@ class TestDeadlines:
         site.server.signal(number)
         site.server.wait_for("stopped once more")
         assert site.endings() == {"cut": 1}
+        client.close()
+
+    def test_nor_does_one_that_comes_before_the_first_is_dealt_with(self, site: Site) -> None:
+        client = site.switched("obstinate", "stubborn")
+        for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+            site.server.signal(number)
+        site.server.wait_for("stopped once more")
+        assert site.endings(signal.SIGINT) == {"cut": 1}
         client.close()

@@ -23,6 +23,9 @@ NOBODY = "nobody"
 OPTIONS = ("--uid", NOBODY, "--gid", str(pwd.getpwnam(NOBODY).pw_gid))
 
 CONFIG = """
+[server]
+access_log = "logs/access.log"
+
 [[listen]]
 endpoint = "tcp:{port}:interface=127.0.0.1"
 [listen.tls]
@@ -80,6 +83,9 @@ def test_low_ports_and_keys_are_had_before_rights_are_given_up(folder: Path) -> 
     key.chmod(0o600)
     file = folder / "switchd.toml"
     file.write_text(CONFIG.format(port=port))
+    logs = folder / "logs"
+    logs.mkdir()
+    os.chown(logs, pwd.getpwnam(NOBODY).pw_uid, -1)
     with twistd(folder, "--config", str(file), options=OPTIONS) as server:
         nobody = pwd.getpwnam(NOBODY).pw_uid
         assert (server.port, os.stat(f"/proc/{server.id}").st_uid) == (port, nobody)
@@ -91,7 +97,12 @@ def test_low_ports_and_keys_are_had_before_rights_are_given_up(folder: Path) -> 
         )
         assert switched(port), "what has been read is kept"
 
+        assert (logs / "access.log").stat().st_uid == nobody
         os.chown(key, nobody, -1)
         server.signal(signal.SIGHUP)
         server.wait_for(r"reloaded .*switchd\.toml")
         assert switched(port)
+        (logs / "access.log").rename(logs / "access.log.1")
+        server.signal(signal.SIGHUP)
+        server.wait_for(r"reloaded .*switchd\.toml")
+        assert (logs / "access.log").exists()

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
+from switchd.transports import backlog
 from switchd.transports.connections import JOINED_BYTES, MOST_PIECES, Connection, prepare
 from tests.transports.loops import REACTORS, TURNS, Loop, loop, read
 
@@ -635,7 +636,10 @@ class TestABound:
 
     @in_all_of_ours
     @pytest.mark.parametrize("how", ["write", "parts", "sequence"])
-    def test_who_has_more_waiting_is_aborted(self, at: Loop, how: str) -> None:
+    def test_who_has_more_waiting_and_takes_nothing_is_aborted(
+        self, at: Loop, how: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(backlog, "LOOK_SECONDS", 0.01)
         data = b"x" * (16 << 20)  # more than the system takes
 
         def write(server: Server, asked: bytes) -> None:
@@ -655,6 +659,35 @@ class TestABound:
         at.until(lambda: server.told)
         assert server.told == [ConnectionAborted]
         assert transport.has_overflowed
+
+    @in_all_of_ours
+    def test_an_answer_that_is_longer_comes_whole_to_who_reads_it(self, at: Loop) -> None:
+        def write(server: Server, asked: bytes) -> None:
+            server.transport.buffered_bytes = 1 << 20
+            server.transport.write(b"head")
+            server.transport.write(bytes(16 << 20))
+
+        server = Server(write)
+        (client,) = connected(at, server)
+        client.send(b"x")
+        assert len(at.receive(client, 4 + (16 << 20))) == 4 + (16 << 20)
+        at.turn()
+        assert (server.told, server.transport.has_overflowed) == ([], False)
+
+    @in_all_of_ours
+    def test_who_has_too_much_waiting_is_not_written_to_for_ever(self, at: Loop) -> None:
+        server = Server(lambda server, asked: setattr(server.transport, "buffered_bytes", 1 << 20))
+        (client,) = connected(at, server)
+        transport = server.transport
+        client.send(b"x")
+        at.until(lambda: transport.buffered_bytes)
+
+        def flooded() -> bool:
+            transport.write(bytes(1 << 20))
+            return bool(server.told)
+
+        at.until(flooded)
+        assert server.told == [ConnectionAborted]
 
     @in_all_of_ours
     def test_who_is_read_may_send_any_amount(self, at: Loop) -> None:
