@@ -88,8 +88,6 @@ const HEARD = {
     happened = 0;
     before = new Map();
     id("version").textContent = told.version;
-    id("again").setAttribute("aria-disabled", true);
-    renderAgain();
     hearNews(told);
     say({ show: query });
     if (key !== null) say({ key });
@@ -227,6 +225,7 @@ function keep(parent, items, keyOf, create, update) {
 
 function renderAll() {
   if (socket.readyState === WebSocket.OPEN) show(state, { ready: "Ready", starting: "Starting", draining: "Stopping" }[state] ?? state);
+  renderAgain();
   renderMay();
   if (held) return;
   set(id("counts"), `${count(counts.connections, "connection")}, ${number.format(counts.switched)} switched`);
@@ -463,7 +462,6 @@ id("kinds").addEventListener("change", renderEvents);
 id("again").addEventListener("click", () => {
   if (id("again").getAttribute("aria-disabled") !== "true") connect();
 });
-id("again").addEventListener("blur", () => setTimeout(renderAgain)); // when it has lost the focus
 id("hold").addEventListener("click", () => {
   held = !held;
   id("hold").setAttribute("aria-pressed", held);

@@ -159,7 +159,12 @@ class TestPage:
         pages = [served.page() for _ in range(3)]
         found: list[Query] = []
         find = Look._found
-        monkeypatch.setattr(Look, "_found", lambda look, query: (found.append(query), find(look, query))[1])
+
+        def finding(look: Look, query: Query) -> Any:
+            found.append(query)
+            return find(look, query)
+
+        monkeypatch.setattr(Look, "_found", finding)
         told: list[str] = []
         monkeypatch.setattr(Viewer, "tell", lambda viewer, kind, values: told.append(kind))
         for number, page in enumerate(pages):
