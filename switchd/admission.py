@@ -87,6 +87,9 @@ class Admission:
         # Not in the connections themselves, where a place for them would cost everybody memory.
         self._admitted: dict[Any, Charge] = {}
         self._switched: dict[Any, Charge] = {}
+        self._peers = config.Peers()
+        self._clients = Peers()
+        self._for_clients: dict[Any, Any] = {}  # listeners, as they are for clients of whom `[peers]` says more
 
     # What is allowed
 
@@ -105,16 +108,19 @@ class Admission:
         server = Budget(0, limits.switched, limits.handshakes_per_second)  # connections are counted anyway
         listeners = {listen.endpoint: _budget(configuration.limits_of(listen)) for listen in configuration.listen}
         exempt = tuple(ip_network(network, strict=False) for network in its.exempt)
-        self._count(server, listeners, Peers(_budget(its), its.ipv6_prefix, exempt), entries)
+        self._peers, self._clients = its, Peers(_budget(its), its.ipv6_prefix, exempt)
+        self._for_clients = {}
+        self._count(server, listeners, self._clients, entries)
         tables = configuration.listen
         said = [table.drain_seconds is not None or configuration.limits_of(table).idle_seconds for table in tables]
         special = [entry for entry in entries if entry.bounds != NO_BOUNDS]
-        if self.budgets is not None or special or any(said) or limits.idle_seconds:
+        clients = its.drain_seconds is not None or its.idle_seconds
+        if self.budgets is not None or special or any(said) or clients or limits.idle_seconds:
             self.binds = True
 
     def _count(self, server: Budget, listeners: dict[str, Budget], peers: Peers, entries: tuple[Entry, ...]) -> None:
         allowed = (server, peers.budget, *listeners.values(), *(entry.bounds.budget for entry in entries))
-        if not self.pressure.most and all(budget == UNBOUNDED for budget in allowed):
+        if not (self.pressure.most or self.knows_clients) and all(budget == UNBOUNDED for budget in allowed):
             self.budgets = None
             return
         counts_already = self.budgets is not None
@@ -190,6 +196,24 @@ class Admission:
         if outcome is not None:
             self._admitted[connection] = outcome
         return None
+
+    @property
+    def knows_clients(self) -> bool:
+        """Whether something else holds for clients than where they come in."""
+        return bool(self._peers.limits) or self._peers.drain_seconds is not None
+
+    def listener(self, connection: Any) -> Any:
+        """Where a connection has come in, as that is for its client."""
+        listener, address = connection.listener, self._where(connection)[1]
+        if self._clients.client(getattr(address, "host", "")) is None:
+            return listener
+        found = self._for_clients.get(listener)
+        if found is None:
+            its = self._peers
+            seconds = listener.drain_seconds if its.drain_seconds is None else its.drain_seconds
+            limits = evolve(listener.limits, **its.limits)
+            found = self._for_clients[listener] = evolve(listener, limits=limits, drain_seconds=seconds)
+        return found
 
     def _where(self, connection: Any) -> tuple[str, IAddress | None]:
         """Through which listener it has come, and whose it is; None: a proxy's, which connects for many."""

@@ -53,6 +53,7 @@ Many = Annotated[int, Range(0, 10_000_000, "connections")]
 PerSecond = Annotated[float, Range(0, 1_000_000, "handshakes")]
 Buffered = Annotated[int, Range(0, 2**40, "bytes")]
 Idle = Annotated[float, Range(0, 31_536_000, "seconds")]
+Heading = Annotated[float, Range(0.1, 3_600, "seconds")]
 Deciding = Annotated[float, Range(0.1, 3_600, "seconds")]
 Early = Annotated[int, Range(0, 16_777_216, "bytes")]
 Draining = Annotated[float, Range(0, 3_600, "seconds")]
@@ -198,7 +199,7 @@ class Limits:
     body_bytes: Annotated[int, Range(0, 1_073_741_824, "bytes")] = 1_048_576
     streams: Annotated[int, Range(1, 10_000, "streams")] = 100
     early_bytes: Early = 65_536
-    head_seconds: Annotated[float, Range(0.1, 3_600, "seconds")] = 20.0
+    head_seconds: Heading = 20.0
     body_seconds: Annotated[float, Range(0.1, 86_400, "seconds")] = 60.0
     switch_seconds: Deciding = 10.0
     keepalive_seconds: Annotated[float, Range(0.1, 86_400, "seconds")] = 60.0
@@ -321,6 +322,13 @@ class Peers:
             number.
         ipv6_prefix: So many bits of an IPv6 address are one client's. Default 64.
         exempt: Addresses and networks that may take what there is. Default none.
+        head_seconds: For the connections of everybody who is not exempt, in place of `limits.head_seconds`, or the
+            listener's; and so on (None: as there).
+        switch_seconds: Likewise.
+        idle_seconds: Likewise.
+        drain_seconds: In place of the listener's.
+        early_bytes: Likewise, of each connection.
+        buffered_bytes: Likewise.
     """
 
     connections: Many = 0
@@ -328,6 +336,19 @@ class Peers:
     handshakes_per_second: PerSecond = 0.0
     ipv6_prefix: Annotated[int, Range(16, 128, "bits")] = 64
     exempt: tuple[str, ...] = field(default=(), validator=_are_networks)
+    head_seconds: Heading | None = None
+    switch_seconds: Deciding | None = None
+    idle_seconds: Idle | None = None
+    drain_seconds: Draining | None = None
+    early_bytes: Early | None = None
+    buffered_bytes: Buffered | None = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """What of `[limits]` it has something else for."""
+        names = ("head_seconds", "switch_seconds", "idle_seconds", "early_bytes", "buffered_bytes")
+        said = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in said.items() if value is not None}
 
 
 @frozen
@@ -500,10 +521,11 @@ def _unknown_sections(document: Mapping[str, object]) -> Iterator[Mistake]:
 def _long_farewells(config: Config) -> Iterator[Mistake]:
     most = config.limits.shutdown_seconds
     tables: tuple[Listen | Switch, ...] = (*config.listen, *config.switch)
-    for table in tables:
-        if table.drain_seconds is not None and table.drain_seconds > most:
-            problem = f"expected at most limits.shutdown_seconds, {shown(most)}, got {shown(table.drain_seconds)}"
-            yield Mistake(f"{table.key}.drain_seconds", problem)
+    said = [(table.key, table.drain_seconds) for table in tables]
+    for key, seconds in (*said, ("peers", config.peers.drain_seconds)):
+        if seconds is not None and seconds > most:
+            problem = f"expected at most limits.shutdown_seconds, {shown(most)}, got {shown(seconds)}"
+            yield Mistake(f"{key}.drain_seconds", problem)
 
 
 class _Reader:

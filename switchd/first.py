@@ -205,6 +205,14 @@ class Judged(First):
             self._is_over = self._has_session = True
             admission.turned_away(self._connection, self._over, answered=False)
             self.transport.abortConnection()
+        elif admission.knows_clients and not is_anybodys:
+            self._obey(admission.listener(self._connection))
+
+    def _obey(self, listener: Any) -> None:
+        """What holds for a client may be something else than what holds where it has come in."""
+        self._listener = self._connection.listener = listener
+        bottom(self.transport).buffered_bytes = listener.limits.buffered_bytes
+        self._wait(listener.limits.head_seconds, self.finish)
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`."""

@@ -17,7 +17,7 @@ from switchd.budgets import MOST_TURNED_AWAY, Bounds
 from switchd.config import Limits, Listen
 from switchd.factory import Assembly, Listener, Through
 from switchd.frames import CANCEL, ENHANCE_YOUR_CALM
-from switchd.handover import handover
+from switchd.handover import bottom, handover
 from switchd.haproxy import WrappingFactory
 from switchd.interfaces import Context, Early, Refuse
 from switchd.negotiation import Entry
@@ -102,6 +102,93 @@ class TestSwitches:
         wire.send(SWITCH + PLAIN)
         ((status, fields, _),) = answers(wire.received)
         assert (status, fields[b"connection"]) == (503, b"close")
+
+
+class TestClients:
+    """What `[peers]` says of clients' connections, whatever holds where they come in."""
+
+    SETTINGS = """
+[limits]
+head_seconds = 20
+[peers]
+exempt = ["192.0.2.9"]
+head_seconds = 2
+switch_seconds = 3
+drain_seconds = 1.5
+early_bytes = 100
+buffered_bytes = 5000
+"""
+
+    def test_holds_for_all_but_those_who_are_exempt(self) -> None:
+        site = Site(settings=self.SETTINGS)
+        stranger, friend = client_of(site), client_of(site, "192.0.2.9")
+        for wire in (stranger, friend):
+            wire.send(PLAIN[:-2])
+        site.clock.advance(2)
+        stranger.turn()
+        assert (statuses(stranger.received), friend.received) == ([408], b"")
+        friend.send(b"\r\n")
+        assert statuses(friend.received) == [200]
+
+    def test_a_connection_that_says_nothing_has_so_long(self) -> None:
+        site = Site(settings=self.SETTINGS)
+        stranger, friend = client_of(site), client_of(site, "192.0.2.9")
+        site.clock.advance(2)
+        stranger.turn()
+        assert (stranger.closed, friend.closed) == (True, False)
+
+    def test_a_decision_and_a_farewell_have_so_long(self) -> None:
+        site = Site({"/shout": Accepts(late=True)}, settings=self.SETTINGS)
+        wire = client_of(site)
+        wire.send(SWITCH)
+        site.clock.advance(3)
+        assert statuses(wire.received) == [503]
+
+    def test_what_has_switched_obeys_it_too(self) -> None:
+        site = Site({"/shout": Accepts()}, settings=self.SETTINGS)
+        wire = client_of(site)
+        wire.send(SWITCH)
+        (connection,) = site.factory.connections
+        assert (connection.drain_seconds, bottom(connection.transport).buffered_bytes) == (1.5, 5000)
+
+    def test_what_a_path_says_is_nearer(self) -> None:
+        entry = Entry("/shout", "shout", (b"shout",), Accepts(), drain_seconds=4.0, bounds=Bounds(buffered_bytes=7))
+        site = Site([entry], settings=self.SETTINGS)
+        wire = client_of(site)
+        wire.send(SWITCH)
+        (connection,) = site.factory.connections
+        assert (connection.drain_seconds, bottom(connection.transport).buffered_bytes) == (4.0, 7)
+
+    def test_a_listeners_other_limits_go_on(self) -> None:
+        site = Site(settings=self.SETTINGS)
+        listener = Listener("tcp:1", Limits(head_bytes=100), 9.0)
+        wire = client_of(site, listener=listener)
+        wire.send(PLAIN[:-2] + b"X: " + b"x" * 100)
+        assert statuses(wire.received) == [431]
+        (connection,) = site.factory.connections
+        assert (connection.listener.name, connection.listener.limits.head_seconds) == ("tcp:1", 2)
+
+    def test_behind_haproxy_it_is_known_when_the_header_is_there(self) -> None:
+        site = Site(settings=self.SETTINGS.replace("192.0.2.9", "198.51.100.7"))
+        wire = Wire(WrappingFactory(Through(site.factory, site.factory.listener)), site.clock)
+        wire.send(PROXY)
+        (connection,) = site.factory.connections
+        assert connection.listener.limits.head_seconds == 20, "who has it said of them is exempt"
+        reload(site, self.SETTINGS)
+        wire = Wire(WrappingFactory(Through(site.factory, site.factory.listener)), site.clock)
+        wire.send(PROXY)
+        assert sorted(one.listener.limits.head_seconds for one in site.factory.connections) == [2, 20]
+
+    def test_a_reload_ends_it_for_those_who_come_then(self) -> None:
+        site = Site(settings=self.SETTINGS)
+        reload(site, "")
+        client_of(site)
+        (connection,) = site.factory.connections
+        assert connection.listener is site.factory.listener
+
+    def test_a_farewell_may_not_take_longer_than_there_is(self) -> None:
+        _, mistakes = config.parse("[peers]\ndrain_seconds = 11", "test.toml", Path(), ["tcp:0"])
+        assert [str(mistake.key) for mistake in mistakes] == ["peers.drain_seconds"]
 
 
 class TestPending:

@@ -575,10 +575,10 @@ def test_the_default_takes_listeners() -> None:
 @pytest.mark.parametrize("cls", [Server, Limits, Peers, Admin])
 def test_the_reference_shows_every_default(cls: type) -> None:
     section = tomllib.loads(REFERENCE.read_text())[cls.__name__.lower()]
-    assert section.keys() == set(keys(cls))
-    for field in attrs.fields(cls):
+    fields = [field for field in attrs.fields(cls) if field.default is not None]  # None has no form in TOML
+    for field in fields:
         assert section[field.name] == (list(field.default) if isinstance(field.default, tuple) else field.default)
-    assert list(section) == list(keys(cls))
+    assert list(section) == [field.name for field in fields]
 
 
 @pytest.mark.parametrize(
