@@ -71,9 +71,15 @@ def _domain(family: int) -> str:
 def _unix_port(reactor: Any, descriptor: int, factory: Any) -> Any:
     port: Any = unix.Port._fromListeningDescriptor(reactor, descriptor, factory)
     # What has no file has none that is changed or removed: names in Linux' abstract namespace begin so.
-    port._bindPath = b"\0" + port._bindPath
+    name = path_of(port)
+    setattr(port, name, b"\0" + getattr(port, name))
     port._shouldShutdown = False  # at its end: the socket, for all who have it
     # It calls listen(2) again, which says anew how many may wait. The system has a bound of its own.
     port.backlog = socket.SOMAXCONN
     port.startListening()
     return port
+
+
+def path_of(port: Any) -> str:
+    """The attribute of Twisted's UNIX port that has its file's name. Twisted 26.4 has another than later ones."""
+    return "_bindPath" if hasattr(port, "_bindPath") else "port"

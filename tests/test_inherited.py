@@ -18,7 +18,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.systemd import ListenFDs
 
 from switchd import config, listeners
-from switchd.inherited import IInherited, Inherited
+from switchd.inherited import IInherited, Inherited, path_of
 from tests.wires import with_reactor
 
 
@@ -156,8 +156,9 @@ class TestEndpoints:
 def test_twisteds_unix_port_is_as_it_was() -> None:
     assert list(inspect.signature(unix.Port._fromListeningDescriptor).parameters) == ["reactor", "fd", "factory"]
     source = inspect.getsource(unix.Port)
-    assert source.count("if _inFilesystemNamespace(self._bindPath):") == 2  # before chmod, and before unlink
-    assert "os.chmod(self._bindPath" in source
-    assert "os.unlink(self._bindPath" in source
+    path = path_of(unix.Port(b"/nowhere", Factory(), reactor=reactor))
+    assert source.count(f"if _inFilesystemNamespace(self.{path}):") == 2  # before chmod, and before unlink
+    assert f"os.chmod(self.{path}" in source
+    assert f"os.unlink(self.{path}" in source
     assert "skt.listen(self.backlog)" in source
     assert "if self._shouldShutdown:\n" in inspect.getsource(tcp._SocketCloser._closeSocket)
