@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soak.clients import Standing
+from benchmarks.soak.clients import Conversation
 from benchmarks.soak.course import MOST_GROWTH, Course
 from benchmarks.soak.crowd import Crowd
 from benchmarks.soak.found import Found
@@ -64,7 +64,7 @@ class TestEnds:
     )
     def test_an_end_without_a_farewell_is_told(self, language: type[Language], why: str, found: str) -> None:
         async def ended() -> str:
-            client = Standing(language())
+            client = Conversation(language())
             client.ended(why)
             return await client.over
 

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -62,7 +63,7 @@ class Where:
     tls: ssl.SSLContext
 
 
-class Standing:
+class Standing(ABC):
     """One client that has switched, or is about to.
 
     Args:
@@ -98,9 +99,9 @@ class Standing:
             self._answered = asyncio.get_running_loop().create_future()
             await self._answered
 
+    @abstractmethod
     def say(self, data: bytes) -> None:
         """Send something."""
-        raise NotImplementedError
 
     def heard(self, data: bytes) -> None:
         """Something has come."""

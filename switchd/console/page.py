@@ -11,9 +11,10 @@ from typing import Any
 from twisted.web.resource import Resource
 
 _FILES = {
-    b"": ("page.html", "text/html; charset=utf-8"),
-    b"console.css": ("console.css", "text/css; charset=utf-8"),
-    b"console.js": ("console.js", "text/javascript; charset=utf-8"),
+    b"": (__package__, "page.html", "text/html; charset=utf-8"),
+    b"colours.css": ("switchd.pages", "colours.css", "text/css; charset=utf-8"),
+    b"console.css": (__package__, "console.css", "text/css; charset=utf-8"),
+    b"console.js": (__package__, "console.js", "text/javascript; charset=utf-8"),
 }
 
 POLICY = "; ".join(
@@ -78,8 +79,8 @@ class Page(Resource):
 
     def __init__(self, names: Callable[[], Iterable[str]]) -> None:
         super().__init__()
-        for path, (name, media_type) in _FILES.items():
-            content = files(__package__).joinpath(name).read_bytes()
+        for path, (package, name, media_type) in _FILES.items():
+            content = files(package).joinpath(name).read_bytes()
             self.putChild(path, _File(content, media_type, names))
 
 

@@ -1,8 +1,9 @@
 """The first page of a new server, as a function of what is configured and of how a visitor has come.
 
-`index.html` is its frame, `box.html` the WebSocket box; `style.css` and `box.js` go into it inline, so that one answer
-is the whole page, and the Content-Security-Policy names them by their hashes: nothing else is loaded or run. Whatever
-comes from the configuration or from the request is escaped by `_filled`, and there is no other way into the page.
+`index.html` is its frame, `box.html` the WebSocket box; `colours.css`, which the console has too, `style.css` and
+`box.js` go into it inline, so that one answer is the whole page, and the Content-Security-Policy names them by their
+hashes: nothing else is loaded or run. Whatever comes from the configuration or from the request is escaped by
+`_filled`, and there is no other way into the page.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def _filled(template: Template, **values: str) -> _Html:
 
 _PAGE = Template(_file("index.html"))
 _BOX = Template(_file("box.html"))
-_STYLE = _file("style.css")
+_STYLE = _Html(_file("colours.css") + _file("style.css"))
 _SCRIPT = _file("box.js")
 
 _SWITCH = Template("""

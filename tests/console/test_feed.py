@@ -300,7 +300,7 @@ class TestFiles:
         (answer,) = answers(wire.received)
         return answer
 
-    @pytest.mark.parametrize("path", [b"/", b"/console.css", b"/console.js"])
+    @pytest.mark.parametrize("path", [b"/", b"/colours.css", b"/console.css", b"/console.js"])
     def test_are_served_and_nothing_else_may_be_loaded(self, path: bytes) -> None:
         status, fields, body = self.ask(path)
         assert status == 200
@@ -316,7 +316,7 @@ class TestFiles:
     def test_are_no_others(self, path: bytes) -> None:
         assert self.ask(path)[0] == 404
 
-    @pytest.mark.parametrize("path", [b"/", b"/console.css", b"/console.js"])
+    @pytest.mark.parametrize("path", [b"/", b"/colours.css", b"/console.css", b"/console.js"])
     def test_are_not_for_names_that_are_not_ours(self, path: bytes) -> None:
         status, _, body = self.ask(path, b"evil.example")
         assert status == 421
